@@ -1,0 +1,173 @@
+"""Sparse codes of a batch: which latents fired, and how strongly.
+
+Two layouts share one behaviour, so that no caller ever asks which one it holds: CSR (row offsets, latent indices, values) when codes
+are sparse, and a dense B x L table early in training, when most latents still fire. The pattern (`Support`) is apart from the values,
+because several values can live on one pattern: a Gated dictionary's gate and its codes do.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+class Support(ABC):
+    """Which latents are stored for which row. B rows, L latents (`width`), N stored entries."""
+
+    width: int
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Rows B."""
+
+    @abstractmethod
+    def spread(self, vector: Float[Tensor, " L"]) -> Tensor:
+        """One number a latent, laid out so that it multiplies or adds to the values entry by entry."""
+
+    @abstractmethod
+    def confine(self, values: Tensor) -> Tensor:
+        """The values with everything outside the support set to zero."""
+
+    @abstractmethod
+    def per_row(self, values: Tensor) -> Tensor:
+        """Sum of the values in each row [B]."""
+
+    @abstractmethod
+    def per_latent(self, values: Tensor) -> Tensor:
+        """Sum of the values of each latent [L]."""
+
+
+@dataclass(frozen=True, eq=False)
+class CsrSupport(Support):
+    """Entries in row order: row b owns entries offsets[b] to offsets[b + 1]."""
+
+    offsets: Int[Tensor, " B+1"]
+    indices: Int[Tensor, " N"]
+    width: int
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @cached_property
+    def rows(self) -> Int[Tensor, " N"]:
+        """The row of each entry."""
+        return torch.repeat_interleave(self.offsets.diff(), output_size=len(self.indices))
+
+    @cached_property
+    def transpose(self) -> tuple[Int[Tensor, " L+1"], Int[Tensor, " N"]]:
+        """The same entries by latent: offsets of each latent, and the order that sorts entries by latent."""
+        order = torch.argsort(self.indices, stable=True)
+        offsets = self.indices.new_zeros(self.width + 1)
+        offsets[1:] = torch.bincount(self.indices, minlength=self.width).cumsum(0)
+        return offsets, order
+
+    def spread(self, vector: Float[Tensor, " L"]) -> Float[Tensor, " N"]:
+        return vector.index_select(0, self.indices)
+
+    def confine(self, values: Tensor) -> Tensor:
+        return values
+
+    def per_row(self, values: Tensor) -> Tensor:
+        return values.new_zeros(len(self)).index_add(0, self.rows, values)
+
+    def per_latent(self, values: Tensor) -> Tensor:
+        return values.new_zeros(self.width).index_add(0, self.indices, values)
+
+
+@dataclass(frozen=True, eq=False)
+class DenseSupport(Support):
+    """A mask over the whole table."""
+
+    mask: Bool[Tensor, "B L"]
+
+    @property
+    def width(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.mask.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.mask)
+
+    def spread(self, vector: Float[Tensor, " L"]) -> Float[Tensor, " L"]:
+        return vector
+
+    def confine(self, values: Tensor) -> Tensor:
+        return torch.where(self.mask, values, 0)
+
+    def per_row(self, values: Tensor) -> Tensor:
+        return values.sum(1)
+
+    def per_latent(self, values: Tensor) -> Tensor:
+        return values.sum(0)
+
+
+@dataclass(frozen=True, eq=False)
+class SparseCodes:
+    """Codes of B rows over `width` latents. A stored value of zero is not active: it decodes to nothing and L0 leaves it out."""
+
+    values: Tensor
+    support: Support
+
+    @classmethod
+    def dense(cls, table: Float[Tensor, "B L"]) -> SparseCodes:
+        """Codes from a full table; its zeros are inactive."""
+        return cls(table, DenseSupport(table != 0))
+
+    @classmethod
+    def csr(
+        cls, offsets: Int[Tensor, " B+1"], indices: Int[Tensor, " N"], values: Float[Tensor, " N"], width: int
+    ) -> SparseCodes:
+        """Codes from row offsets, latent indices and values."""
+        return cls(values, CsrSupport(offsets, indices, width))
+
+    def __len__(self) -> int:
+        return len(self.support)
+
+    @property
+    def width(self) -> int:
+        """Latents L."""
+        return self.support.width
+
+    def with_values(self, values: Tensor) -> SparseCodes:
+        """Other values on the same support."""
+        return SparseCodes(self.support.confine(values), self.support)
+
+    def spread(self, vector: Float[Tensor, " L"]) -> Tensor:
+        """One number a latent, laid out like `values`."""
+        return self.support.spread(vector)
+
+    def detach(self) -> SparseCodes:
+        """The same codes, cut from the autograd graph."""
+        return SparseCodes(self.values.detach(), self.support)
+
+    def l0(self) -> Float[Tensor, " B"]:
+        """Active latents in each row."""
+        return self.support.per_row((self.values.detach() != 0).float())
+
+    def firings(self) -> Float[Tensor, " L"]:
+        """Rows in which each latent is active."""
+        return self.support.per_latent((self.values.detach() != 0).float())
+
+    def entries(self) -> tuple[Int[Tensor, " N"], Int[Tensor, " N"], Float[Tensor, " N"]]:
+        """Rows, latents and values of the active entries, in row order."""
+        if isinstance(self.support, CsrSupport):
+            active = self.values != 0
+            return self.support.rows[active], self.support.indices[active], self.values[active]
+        rows, latents = self.values.nonzero(as_tuple=True)
+        return rows, latents, self.values[rows, latents]
+
+    def to_csr(self) -> SparseCodes:
+        """The same codes in CSR layout, active entries only."""
+        rows, latents, values = self.entries()
+        offsets = rows.new_zeros(len(self) + 1)
+        offsets[1:] = torch.bincount(rows, minlength=len(self)).cumsum(0)
+        return SparseCodes.csr(offsets, latents, values, self.width)
+
+    def to_dense(self) -> Float[Tensor, "B L"]:
+        """The full table. For small examples and tests: nothing in the package needs it."""
+        rows, latents, values = self.entries()
+        return values.new_zeros(len(self), self.width).index_put((rows, latents), values)

@@ -1,0 +1,89 @@
+"""Gated SAE: one path decides which latents fire, a tied path decides how strongly.
+
+The L1 penalty acts on the gate alone, so magnitudes are not shrunk toward zero. The gate's support is the code's support: after one
+encoder product everything here is sparse.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from assay import ops
+from assay.codes import SparseCodes
+from assay.dictionary import Dictionary, Pass, Step, Weight
+
+
+class Gated(Dictionary, name="gated", paper="arXiv:2404.16014"):
+    """Gate and magnitude share an encoder up to a per-latent rescale.
+
+        gate       g = W_enc (x - b_dec) + b_gate                    fires where g > 0
+        magnitude  m = exp(r) * W_enc (x - b_dec) + b_mag
+        codes      f = 1[g > 0] * relu(m)
+        loss       ||x - xhat(f)||^2 + lambda ||relu(g)||_1 + ||x - xhat_frozen(relu(g))||^2
+    """
+
+    class Config(Dictionary.Config):
+        dial: ClassVar[str] = "sparsity.value"
+        sparsity: Weight = Weight(value=0.25, warmup=0.05)
+        """L1 on the rectified gate."""
+        gate_reconstruction: Weight = Weight()
+        """Error of decoding the rectified gate."""
+        unfrozen: bool = False
+        """Later variant (in public code, not the paper): the gate's decoder learns too, and the L1 is weighted by atom norms."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.config: Gated.Config = config
+        self.encoder = nn.Parameter(self.atoms.detach().clone())
+        self.gate_bias = nn.Parameter(torch.zeros(config.width))
+        self.magnitude_bias = nn.Parameter(torch.zeros(config.width))
+        self.log_rescale = nn.Parameter(torch.zeros(config.width))
+
+    def paths(self, x: Float[Tensor, "B D"]) -> tuple[SparseCodes, SparseCodes]:
+        """The rectified gate, and the codes on its support."""
+        shared = ops.select_positive(x - self.decoder_bias, self.encoder, self.gate_bias)
+        gate = shared.with_values(shared.values + shared.spread(self.gate_bias))
+        magnitude = shared.spread(self.log_rescale.exp()) * shared.values + shared.spread(self.magnitude_bias)
+        return gate, shared.with_values(magnitude.relu())
+
+    def encode_scaled(self, x: Float[Tensor, "B D"]) -> SparseCodes:
+        return self.paths(x)[1]
+
+    def losses(self, step: Step) -> Pass:
+        gate, codes = self.paths(step.x)
+        reconstruction = self.decode_scaled(codes)
+        by_gate = self.decode_scaled(gate) if self.config.unfrozen else self.decode_frozen(gate)
+        penalised = gate.values * gate.spread(self.atoms.norm(dim=-1)) if self.config.unfrozen else gate.values
+        return Pass(
+            codes,
+            reconstruction,
+            {
+                "reconstruction": ops.squared_error(reconstruction, step.target),
+                "sparsity": penalised.sum() / len(gate),
+                "gate_reconstruction": ops.squared_error(by_gate, step.target),
+            },
+        )
+
+    @torch.no_grad()
+    def to_jumprelu(self) -> Dictionary:
+        """The same function as one JumpReLU layer: threshold = max(b_mag - exp(r) b_gate, 0) on the magnitude path."""
+        variant = Dictionary.registry.named("jumprelu")
+        same = variant(variant.Config(d_in=self.config.d_in, width=self.config.width))
+        rescale = self.log_rescale.exp()
+        threshold = (self.magnitude_bias - rescale * self.gate_bias).clamp_min(torch.finfo(rescale.dtype).tiny)
+        state = {
+            "atoms": self.atoms,
+            "decoder_bias": self.decoder_bias,
+            "mean": self.mean,
+            "scale": self.scale,
+            "encoder": rescale[:, None] * self.encoder,
+            "encoder_bias": self.magnitude_bias,
+            "log_threshold": threshold.log(),
+        }
+        same.load_state_dict(state)
+        same.provenance = {**self.provenance, "converted_from": self.name}
+        return same

@@ -1,0 +1,92 @@
+"""Every error that a user can meet, and the exit code it becomes on the command line.
+
+    AssayError                1   a mistake that the user can mend
+    ├── ConfigError           1   a setting is unknown, missing or out of range
+    ├── UnknownName           1   nothing registered goes by that name
+    ├── ShapeMismatch         1   a tensor has the wrong shape for this dictionary or store
+    ├── SiteNotFound          1   the model has no such site
+    ├── MissingMaterial       1   a model, a text or a file is not where it was looked for
+    ├── StoreError            1   an activation store cannot be used the way it was asked
+    ├── CorruptData           3   bytes on disk are not what was written
+    ├── Diverged              4   NaN or infinity appeared
+    ├── OutOfDisk             5   the disk is full
+    ├── OutOfMemory           6   the machine's memory is not enough
+    └── Interrupted          75   stopped by a signal; run the same command again to go on
+
+Usage errors (an unknown verb or flag) exit with 2. Every message has three parts: what was got, what was expected, what to do.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AssayError(Exception):
+    """Base of all errors raised on purpose; `str(error)` reads "<got>; expected <expected>. <do>"."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, got: str, *, expected: str, do: str) -> None:
+        self.got, self.expected, self.do = got, expected, do
+        super().__init__(f"{got}; expected {expected}. {do}")
+
+    def __reduce__(self) -> tuple:
+        return _rebuild, (type(self), self.got, self.expected, self.do)
+
+
+def _rebuild(kind: type[AssayError], got: str, expected: str, do: str) -> AssayError:
+    return kind(got, expected=expected, do=do)
+
+
+class ConfigError(AssayError):
+    """A setting is unknown, missing or out of range."""
+
+
+class UnknownName(AssayError):
+    """Nothing registered goes by that name."""
+
+
+class ShapeMismatch(AssayError):
+    """A tensor has the wrong shape."""
+
+
+class SiteNotFound(AssayError):
+    """The model has no such site."""
+
+
+class MissingMaterial(AssayError):
+    """A model, a text or a file is not where it was looked for."""
+
+
+class StoreError(AssayError):
+    """An activation store cannot be used the way it was asked."""
+
+
+class CorruptData(AssayError):
+    """Bytes on disk are not what was written."""
+
+    exit_code = 3
+
+
+class Diverged(AssayError):
+    """NaN or infinity appeared in activations, losses or parameters."""
+
+    exit_code = 4
+
+
+class OutOfDisk(AssayError):
+    """The disk is full."""
+
+    exit_code = 5
+
+
+class OutOfMemory(AssayError):
+    """The machine's memory is not enough."""
+
+    exit_code = 6
+
+
+class Interrupted(AssayError):
+    """Stopped by a signal after saving; the same command goes on from there."""
+
+    exit_code = 75

@@ -1,0 +1,54 @@
+"""A record is one measured dictionary: its numbers, and all that is needed to measure them again. Reports print nothing else."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+import torch
+
+from assay import __version__
+from assay.config import Config
+
+
+class Record(Config):
+    """The numbers of one dictionary on one set of held-out tokens."""
+
+    arm: str
+    """Name of the dictionary in its run."""
+    variant: str
+    """Registered name of its kind."""
+    dial: float
+    """Where its sparsity knob stood."""
+    seed: int
+    """Seed of its initial atoms."""
+    width: int
+    """Latents."""
+    tokens: int
+    """Held-out tokens that the numbers are from."""
+    config_digest: str
+    """xxh3-128 of its settings."""
+    values: dict[str, float | None]
+    """Number of each metric by name; None where it is not defined."""
+    assay: str = __version__
+    """Version that measured."""
+    machine: str = ""
+    """Processor, threads and PyTorch version that measured."""
+
+    def row(self) -> dict[str, Any]:
+        """Everything in one flat table row."""
+        identity = self.resolved()
+        return {**identity.pop("values"), **identity}
+
+
+def machine() -> str:
+    """Processor, threads and PyTorch version, in a line without names of hosts or users."""
+    cpu = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            cpu = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    threads = torch.get_num_threads()
+    return f"{cpu}, {os.cpu_count()} cores, {threads} threads, torch {torch.__version__}, Python {platform.python_version()}"
