@@ -46,7 +46,7 @@ class Support(ABC):
 class CsrSupport(Support):
     """Entries in row order: row b owns entries offsets[b] to offsets[b + 1]."""
 
-    offsets: Int[Tensor, " B+1"]
+    offsets: Int[Tensor, " offsets"]
     indices: Int[Tensor, " N"]
     width: int
 
@@ -59,7 +59,7 @@ class CsrSupport(Support):
         return torch.repeat_interleave(self.offsets.diff(), output_size=len(self.indices))
 
     @cached_property
-    def transpose(self) -> tuple[Int[Tensor, " L+1"], Int[Tensor, " N"]]:
+    def transpose(self) -> tuple[Int[Tensor, " offsets"], Int[Tensor, " N"]]:
         """The same entries by latent: offsets of each latent, and the order that sorts entries by latent."""
         order = torch.argsort(self.indices, stable=True)
         offsets = self.indices.new_zeros(self.width + 1)
@@ -119,7 +119,7 @@ class SparseCodes:
 
     @classmethod
     def csr(
-        cls, offsets: Int[Tensor, " B+1"], indices: Int[Tensor, " N"], values: Float[Tensor, " N"], width: int
+        cls, offsets: Int[Tensor, " offsets"], indices: Int[Tensor, " N"], values: Float[Tensor, " N"], width: int
     ) -> SparseCodes:
         """Codes from row offsets, latent indices and values."""
         return cls(values, CsrSupport(offsets, indices, width))

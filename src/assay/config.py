@@ -10,7 +10,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import xxhash
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -44,7 +44,7 @@ class Config(BaseModel):
         """xxh3-128 of the resolved settings: equal settings, equal digest."""
         return xxhash.xxh3_128_hexdigest(json.dumps(self.resolved(), sort_keys=True).encode())
 
-    def revised(self, changes: Mapping[str, Any]) -> Self:
+    def revised(self: C, changes: Mapping[str, Any]) -> C:
         """A copy with dotted settings changed, checked anew: `revised({"sparsity.value": 0.3})`."""
         data = self.resolved()
         for key, value in changes.items():
@@ -119,7 +119,7 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
     for text in assignments:
         key, equals, value = text.partition("=")
         if not (equals and key.strip()):
-            raise ConfigError(f"{text!r} has no '='", expected="KEY=VALUE", do='For example --set train.steps=500.')
+            raise ConfigError(f"{text!r} has no '='", expected="KEY=VALUE", do="For example --set train.steps=500.")
         try:
             changes[key.strip()] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:

@@ -110,6 +110,7 @@ class Dictionary(nn.Module, ABC):
         super().__init__()
         self.config = config
         self.provenance: dict[str, Any] = {}
+        self.unit_atoms = True
         generator = torch.Generator().manual_seed(config.seed)
         directions = torch.randn(config.width, config.d_in, generator=generator)
         self.atoms = nn.Parameter(directions / directions.norm(dim=-1, keepdim=True))
@@ -129,13 +130,13 @@ class Dictionary(nn.Module, ABC):
     def losses(self, step: Step) -> Pass:
         """Codes, reconstruction and unweighted loss terms: one term for each `Weight` in the settings."""
 
-    def start_from(self, x: Float[Tensor, "B D"]) -> None:  # noqa: B027 - a variant may have nothing to do
+    def start_from(self, x: Float[Tensor, "B D"]) -> None:
         """Set parameters from a sample of scaled activations, once, before training."""
 
     # What every dictionary does.
 
     @final
-    def encode(self, activations: Float[Tensor, "B D"]) -> SparseCodes:
+    def encode(self, activations: Float[Tensor, "... D"]) -> SparseCodes:
         """Codes of raw activations. Raises ShapeMismatch."""
         return self.encode_scaled(self.scaled(activations))
 
@@ -145,12 +146,12 @@ class Dictionary(nn.Module, ABC):
         return self.decode_scaled(codes) * self.scale + self.mean
 
     @final
-    def forward(self, activations: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+    def forward(self, activations: Float[Tensor, "... D"]) -> Float[Tensor, "B D"]:
         """decode(encode(activations))."""
         return self.decode(self.encode(activations))
 
     @final
-    def scaled(self, activations: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+    def scaled(self, activations: Float[Tensor, "... D"]) -> Float[Tensor, "B D"]:
         """(raw - mean) / scale. Raises ShapeMismatch."""
         if activations.ndim != 2:
             raise ShapeMismatch(
@@ -187,6 +188,11 @@ class Dictionary(nn.Module, ABC):
         power = (sample - sample.mean(0)).square().sum(-1).mean()
         self.scale.copy_(power.sqrt() if power > 0 else torch.ones(()))
         self.start_from(self.scaled(sample.to(self.scale.dtype)))
+
+    @final
+    def is_fitted(self) -> bool:
+        """Whether mean and scale were fitted to data."""
+        return bool(self.mean.any()) or float(self.scale) != 1.0
 
     @final
     @torch.no_grad()
@@ -234,7 +240,9 @@ class Dictionary(nn.Module, ABC):
         folder = Path(folder)
         description = disk.read_json(folder / DESCRIPTION)
         if problems := disk.check_manifest(folder):
-            raise CorruptData(problems[0], expected="the dictionary as it was saved", do="Restore the folder, or train it again.")
+            raise CorruptData(
+                problems[0], expected="the dictionary as it was saved", do="Restore the folder, or train it again."
+            )
         variant = Dictionary.registry.named(_text(description, "dictionary", folder))
         settings = config.parse(variant.Config, _table(description, "config", folder), where=str(folder / DESCRIPTION))
         dictionary = settings.build()
@@ -261,5 +269,7 @@ def _text(description: Any, key: str, folder: Path) -> str:
 
 def _not_a_dictionary(key: str, folder: Path) -> CorruptData:
     return CorruptData(
-        f"{folder / DESCRIPTION} has no {key!r}", expected="the description of a saved dictionary", do="Restore the folder."
+        f"{folder / DESCRIPTION} has no {key!r}",
+        expected="the description of a saved dictionary",
+        do="Restore the folder.",
     )

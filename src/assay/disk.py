@@ -91,7 +91,9 @@ def read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise MissingMaterial(f"there is no file {path}", expected="a file that assay wrote", do="Check the path.") from None
+        raise MissingMaterial(
+            f"there is no file {path}", expected="a file that assay wrote", do="Check the path."
+        ) from None
 
 
 def read_tensors(path: Path, expected: Mapping[str, tuple[str, tuple[int, ...]]] | None = None) -> dict[str, Tensor]:
@@ -135,7 +137,9 @@ def tensor_header(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _not_tensors(path: Path, error: Exception) -> CorruptData:
-    return CorruptData(f"{path} is not a whole safetensors file ({error})", expected="what assay wrote", do="Make it again.")
+    return CorruptData(
+        f"{path} is not a whole safetensors file ({error})", expected="what assay wrote", do="Make it again."
+    )
 
 
 def hash_file(path: Path) -> str:

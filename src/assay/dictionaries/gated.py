@@ -20,10 +20,10 @@ from assay.dictionary import Dictionary, Pass, Step, Weight
 class Gated(Dictionary, name="gated", paper="arXiv:2404.16014"):
     """Gate and magnitude share an encoder up to a per-latent rescale.
 
-        gate       g = W_enc (x - b_dec) + b_gate                    fires where g > 0
-        magnitude  m = exp(r) * W_enc (x - b_dec) + b_mag
-        codes      f = 1[g > 0] * relu(m)
-        loss       ||x - xhat(f)||^2 + lambda ||relu(g)||_1 + ||x - xhat_frozen(relu(g))||^2
+    gate       g = W_enc (x - b_dec) + b_gate                    fires where g > 0
+    magnitude  m = exp(r) * W_enc (x - b_dec) + b_mag
+    codes      f = 1[g > 0] * relu(m)
+    loss       ||x - xhat(f)||^2 + lambda ||relu(g)||_1 + ||x - xhat_frozen(relu(g))||^2
     """
 
     class Config(Dictionary.Config):
@@ -38,6 +38,7 @@ class Gated(Dictionary, name="gated", paper="arXiv:2404.16014"):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.config: Gated.Config = config
+        self.unit_atoms = not config.unfrozen
         self.encoder = nn.Parameter(self.atoms.detach().clone())
         self.gate_bias = nn.Parameter(torch.zeros(config.width))
         self.magnitude_bias = nn.Parameter(torch.zeros(config.width))

@@ -17,8 +17,8 @@ from assay.dictionary import Dictionary, Pass, Step, Weight
 class TopK(Dictionary, name="topk", paper="arXiv:2406.04093"):
     """The k largest pre-activations of each row, rectified.
 
-        codes  f = relu(TopK(W_enc (x - b_dec) + b_enc))
-        AuxK   e = x - xhat (no gradient); the k_aux largest dead latents reconstruct it: ||e - ehat||^2 / ||e - mean e||^2
+    codes  f = relu(TopK(W_enc (x - b_dec) + b_enc))
+    AuxK   e = x - xhat (no gradient); the k_aux largest dead latents reconstruct it: ||e - ehat||^2 / ||e - mean e||^2
     """
 
     class Config(Dictionary.Config):

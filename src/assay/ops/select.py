@@ -23,9 +23,7 @@ TILE = 1 << 21
 """Entries of a tile of pre-activations (8 MiB in float32)."""
 
 
-def select_positive(
-    x: Float[Tensor, "B D"], encoder: Float[Tensor, "L D"], bias: Float[Tensor, " L"]
-) -> SparseCodes:
+def select_positive(x: Float[Tensor, "B D"], encoder: Float[Tensor, "L D"], bias: Float[Tensor, " L"]) -> SparseCodes:
     """Products u = W x on the support {u + bias > 0}. `bias` only chooses the support: it gets no gradient here."""
     kept: list[Tensor] = []
     products: list[Tensor] = []

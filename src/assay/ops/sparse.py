@@ -38,9 +38,7 @@ def transpose_times(
 def _weighted_sums(indices: Tensor, offsets: Tensor, weights: Tensor, matrix: Tensor) -> Tensor:
     if len(indices) == 0:  # embedding_bag refuses an empty list on some builds
         return matrix.new_zeros(len(offsets) - 1, matrix.shape[1])
-    return F.embedding_bag(
-        indices, matrix, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True
-    )
+    return F.embedding_bag(indices, matrix, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True)
 
 
 def dots(support: CsrSupport, left: Float[Tensor, "B D"], right: Float[Tensor, "L D"]) -> Float[Tensor, " N"]:
@@ -59,9 +57,7 @@ def dots(support: CsrSupport, left: Float[Tensor, "B D"], right: Float[Tensor, "
     return gathered_dots(support, left, right)
 
 
-def gathered_dots(
-    support: CsrSupport, left: Float[Tensor, "B D"], right: Float[Tensor, "L D"]
-) -> Float[Tensor, " N"]:
+def gathered_dots(support: CsrSupport, left: Float[Tensor, "B D"], right: Float[Tensor, "L D"]) -> Float[Tensor, " N"]:
     """The plain form of `dots`, for any device."""
     parts = zip(support.rows.split(CHUNK), support.indices.split(CHUNK), strict=True)
     return torch.cat([torch.einsum("nd,nd->n", left[rows], right[latents]) for rows, latents in parts])

@@ -1,0 +1,44 @@
+"""What verbs share: naming a run, changing its settings, and printing results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from assay.config import parse, parse_assignments, read_toml
+from assay.errors import ConfigError
+from assay.run import Run, Workspace, recipes
+
+RunName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+"""A TOML file, a recipe, or the folder of a run."""
+Changes = Annotated[list[str], tyro.conf.arg(name="set", metavar="KEY=VALUE"), tyro.conf.UseAppendAction]
+"""Settings to change, as dotted keys."""
+Folder = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")]
+Switch = tyro.conf.FlagCreatePairsOff[bool]
+
+
+def open_run(name: str, changes: list[str], out: Path | None) -> Workspace:
+    """The workspace of a run that is named by TOML file, recipe or folder. Raises ConfigError, UnknownName, MissingMaterial."""
+    path = Path(name)
+    revised = parse_assignments(changes)
+    if path.is_dir():
+        workspace = Workspace.open(path)
+        return Workspace(workspace.run.revised(revised) if revised else workspace.run, out or path)
+    if path.suffix == ".toml" or path.is_file():
+        run = parse(Run, read_toml(path), where=str(path))
+    elif "/" in name:
+        raise ConfigError(
+            f"there is no {name}", expected="a TOML file, a recipe or the folder of a run", do="Check the path."
+        )
+    else:
+        run = recipes.named(name)()
+    run = run.revised(revised) if revised else run
+    return Workspace(run, out or Path("runs") / run.name)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    print(json.dumps(value, indent=2, sort_keys=True))

@@ -1,0 +1,39 @@
+"""assay demo: the whole path on the packaged model, from nothing to a page."""
+
+from __future__ import annotations
+
+from assay.cli.arguments import Changes, Folder, Switch, open_run
+from assay.cli.live import counting, note, watch
+from assay.reports import text_table
+from assay.run import stages
+from assay.run.estimate import estimate, say
+from assay.training.signals import stop_requests
+
+
+def run(changes: Changes = [], out: Folder = None, dry_run: Switch = False) -> int:  # noqa: B006 - tyro reads it
+    """Run the demo; run again it resumes, or does nothing.
+
+    Args:
+        changes: Settings to change, such as train.steps=1000.
+        out: Folder of the run; runs/demo by default.
+        dry_run: Say tokens, bytes, memory and time, and stop.
+    """
+    workspace = open_run("demo", changes, out)
+    if dry_run:
+        say(estimate(workspace, sweep=True))
+        return 0
+    with counting("harvest", "tokens") as count:
+        stages.run_harvest(workspace, count)
+    with stop_requests() as stop:
+        watch(stages.run_train(workspace, sweep=True, stop=stop), workspace.run.train.steps)
+    with counting("evaluate", "tokens") as count:
+        records = stages.run_evaluate(workspace, count)
+    note("finding where latents fire")
+    stages.run_examples(workspace)
+    page = stages.run_report(workspace, command=" ".join(["assay demo", *(f"--set {change}" for change in changes)]))
+    print(text_table(records))
+    print(
+        f"\nThe same in five commands: assay harvest demo; assay sweep demo; assay evaluate demo; assay report demo; assay verify {workspace.folder}"
+    )
+    print(f"Report: {page}")
+    return 0

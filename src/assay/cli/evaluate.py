@@ -1,0 +1,27 @@
+"""assay evaluate RUN: measure every trained dictionary of a run on held-out documents."""
+
+from __future__ import annotations
+
+from assay.cli.arguments import Changes, Folder, RunName, Switch, open_run, print_json
+from assay.cli.live import counting
+from assay.reports import text_table
+from assay.run import stages
+
+
+def run(run: RunName, changes: Changes = [], out: Folder = None, json: Switch = False) -> int:  # noqa: B006 - tyro reads it
+    """Evaluate.
+
+    Args:
+        run: A TOML file, a recipe, or the folder of a run.
+        changes: Settings to change, such as evaluate.tokens=50000.
+        out: Folder of the run; runs/NAME by default.
+        json: Print the records as JSON.
+    """
+    workspace = open_run(run, changes, out)
+    with counting("evaluate", "tokens") as count:
+        records = stages.run_evaluate(workspace, count)
+    if json:
+        print_json([record.row() for record in records])
+    else:
+        print(text_table(records))
+    return 0

@@ -1,0 +1,48 @@
+"""Between a verb and the shell: flags parsed from its signature, errors turned into messages and exit codes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+
+import tyro
+
+from assay.errors import AssayError
+
+
+def run_guarded(verb: Callable[..., int], arguments: list[str], prog: str, description: str) -> int:
+    """Parse the arguments, run the verb, and return its exit code."""
+    try:
+        return tyro.cli(verb, args=arguments, prog=prog, description=f"{description[0].upper()}{description[1:]}.")
+    except SystemExit as stop:  # tyro has printed help (0) or a usage error (2)
+        return stop.code if isinstance(stop.code, int) else 2
+    except AssayError as error:
+        return _say(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _say("interrupted; expected to be continued. Run the same command again.", 75)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError:
+        return _say(_memory("memory ran out"), 6)
+    except RuntimeError as error:
+        if "not enough memory" in str(error) or "out of memory" in str(error).lower():
+            return _say(_memory(str(error).splitlines()[0]), 6)
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _say(f"the disk is full ({error.filename}); expected room to write. Free some and run it again.", 5)
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return _say(f"{error.filename} cannot be written or read; expected access. Check its permissions.", 1)
+        raise
+
+
+def _memory(got: str) -> str:
+    return f"{got}; expected enough memory. Lower batches.size, the widths, or harvest.batch_contexts with --set."
+
+
+def _say(message: str, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return code

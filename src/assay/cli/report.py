@@ -1,0 +1,28 @@
+"""assay report RUN: write the page."""
+
+from __future__ import annotations
+
+from assay.cli.arguments import Changes, Folder, RunName, Switch, open_run, print_json
+from assay.run import stages
+
+
+def run(run: RunName, changes: Changes = [], out: Folder = None, json: Switch = False) -> int:  # noqa: B006 - tyro reads it
+    """Report.
+
+    Args:
+        run: A TOML file, a recipe, or the folder of a run.
+        changes: Settings to change, such as latents.count=24.
+        out: Folder of the run; runs/NAME by default.
+        json: Print report.json as well.
+    """
+    workspace = open_run(run, changes, out)
+    stages.run_evaluate(workspace)
+    stages.run_examples(workspace)
+    page = stages.run_report(workspace, command=f"assay report {run}")
+    if json:
+        from assay.disk import read_json
+
+        print_json(read_json(page.with_suffix(".json")))
+    else:
+        print(page)
+    return 0

@@ -1,0 +1,34 @@
+"""assay train RUN: train the dictionaries that a run lists, each as it stands."""
+
+from __future__ import annotations
+
+from assay.cli.arguments import Changes, Folder, RunName, Switch, open_run
+from assay.cli.live import watch
+from assay.run import stages
+from assay.run.estimate import estimate, say
+from assay.training.signals import stop_requests
+
+
+def run(run: RunName, changes: Changes = [], out: Folder = None, dry_run: Switch = False) -> int:  # noqa: B006 - tyro reads it
+    """Train.
+
+    Args:
+        run: A TOML file, a recipe, or the folder of a run.
+        changes: Settings to change, such as train.steps=2000.
+        out: Folder of the run; runs/NAME by default.
+        dry_run: Say tokens, bytes, memory and time, and stop.
+    """
+    return train_arms(run, changes, out, dry_run, sweep=False)
+
+
+def train_arms(run: str, changes: list[str], out: Folder, dry_run: bool, *, sweep: bool) -> int:
+    """Train a run's dictionaries, or with `sweep` each at every dial value and seed."""
+    workspace = open_run(run, changes, out)
+    if dry_run:
+        say(estimate(workspace, sweep=sweep), only=("train",))
+        return 0
+    with stop_requests() as stop:
+        watch(stages.run_train(workspace, sweep=sweep, stop=stop), workspace.run.train.steps)
+    for folder in sorted((workspace.folder / "dictionaries").glob("*")):
+        print(folder)
+    return 0

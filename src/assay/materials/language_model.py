@@ -1,0 +1,209 @@
+"""A causal language model by name: every weight checked to be there, frozen, with its tokenizer and its provenance.
+
+transformers fills weights that a checkpoint lacks with random numbers and only logs it; here that is an error. Only
+safetensors are read, no code of a repository is run, and a model of the hub is pinned to one commit before loading.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from logging import CRITICAL
+from pathlib import Path
+from typing import Any
+
+import torch
+import xxhash
+from torch import nn
+
+from assay.errors import ConfigError, CorruptData, MissingMaterial, UnknownName
+from assay.materials import cache
+from assay.materials.catalogue import CATALOGUE, Material, named, nearest, of_kind
+from assay.materials.fetch import fetch, silent
+
+SAMPLES, SAMPLE_BYTES = 16, 1 << 16
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A causal language model in eval mode whose parameters take no gradient."""
+
+    model: nn.Module
+    tokenizer: Any
+    """A transformers tokenizer (`PreTrainedTokenizerBase`)."""
+    name: str
+    """Catalogue name, hub id, or the last part of the folder's path."""
+    revision: str
+    """Material: version and hash. Hub: commit. Folder: digest of its files (weights are sampled)."""
+    dtype: torch.dtype
+
+    @property
+    def identity(self) -> str:
+        """Name, revision and dtype in one word: activations with equal identities came from the same weights."""
+        return f"{self.name}@{self.revision}:{str(self.dtype).removeprefix('torch.')}"
+
+
+def load_language_model(
+    name: str, *, dtype: torch.dtype = torch.float32, report: Callable[[str], None] = silent
+) -> LanguageModel:
+    """The model called `name`, on the CPU: a name of the catalogue, a local folder of transformers, or a hub id.
+
+    The order is as listed; "./smollm2" is the folder. A catalogue model is downloaded and converted the first time;
+    `report` gets a line before each long step. Raises UnknownName (with the nearest name), MissingMaterial (nothing
+    there, no network, no safetensors), CorruptData (weights damaged or not all there), ConfigError (not a causal LM),
+    OutOfDisk.
+    """
+    _require_transformers()
+    if name in CATALOGUE:
+        material = named(name, "model")
+        folder = _converted(material, report)
+        report(f"loading {name}")
+        revision = f"{material.version}+{material.wheel_sha256[:12]}"
+        return LanguageModel(*_load(name, str(folder), dtype, local_files_only=True), name, revision, dtype)
+    if Path(name).expanduser().is_dir():
+        folder = Path(name).expanduser().resolve()
+        revision = _digest(folder)
+        return LanguageModel(*_load(name, str(folder), dtype, local_files_only=True), folder.name, revision, dtype)
+    commit = _commit(name)
+    return LanguageModel(*_load(name, name, dtype, revision=commit), name, commit, dtype)
+
+
+def _converted(material: Material, report: Callable[[str], None]) -> Path:
+    """The folder for transformers, made from the material's GGUF file the first time."""
+    from assay.materials import convert
+
+    def fill(folder: Path) -> None:
+        members = fetch(material.name, report=report)
+        report(f"converting {material.name} to float32 (once)")
+        with _quietly():
+            convert.convert_llama(members / material.members[0].file_name, folder)
+
+    return cache.kept(material, cache.CONVERTED, fill, needs=8 * material.unpacked_size)
+
+
+def _load(name: str, place: str, dtype: torch.dtype, **options: Any) -> tuple[nn.Module, Any]:
+    """Model and tokenizer from `place`, complete, frozen and in eval mode."""
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    options |= {"trust_remote_code": False}
+    try:
+        with _quietly():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                place, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
+            )
+            tokenizer = AutoTokenizer.from_pretrained(place, **options)
+    except SafetensorError as error:
+        raise _damaged(name, _first_line(error)) from None
+    except RuntimeError as error:
+        if "mismatch" not in str(error):
+            raise
+        raise _damaged(name, _first_line(error)) from None
+    except OSError as error:
+        raise _missing(name, error) from None
+    except (ValueError, KeyError, ImportError) as error:
+        raise _not_a_causal_lm(name, error) from None
+    model, loading = loaded
+    if absent := sorted(loading["missing_keys"]):
+        raise _damaged(name, f"{len(absent)} weights are not in its files, such as {absent[0]}")
+    return model.eval().requires_grad_(False), tokenizer
+
+
+def _commit(name: str) -> str:
+    """The commit that the hub id `name` stands for now; everything is then read at that commit."""
+    from transformers import AutoConfig
+
+    if near := nearest(name):
+        raise UnknownName(f"no model is called {name!r}", expected=_known(), do=f"Did you mean {near!r}?")
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or Path(name).exists():
+        raise MissingMaterial(f"there is no model folder {name}", expected=_known(), do="Check the path.")
+    try:
+        with _quietly():
+            config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    except OSError as error:
+        raise _missing(name, error) from None
+    except (ValueError, KeyError, ImportError) as error:
+        raise _not_a_causal_lm(name, error) from None
+    return config._commit_hash or "main"
+
+
+def _digest(folder: Path) -> str:
+    """xxh3-64 (hex) of name, size and 16 samples of 64 KiB of every .json and .safetensors file."""
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors"))
+    digest = xxhash.xxh3_64()
+    for path in files:
+        size = path.stat().st_size
+        digest.update(f"{path.name}\0{size}\0".encode())
+        with open(path, "rb") as file:
+            for sample in range(SAMPLES):
+                file.seek(max(0, size - SAMPLE_BYTES) * sample // (SAMPLES - 1))
+                digest.update(file.read(SAMPLE_BYTES))
+    return digest.hexdigest()
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """No warnings, log lines or progress bars of transformers and the hub's client inside; as before afterwards."""
+    from huggingface_hub.utils import logging as hub_logging
+    from transformers.utils import logging
+
+    before, hub_before, bars = logging.get_verbosity(), hub_logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(CRITICAL)
+    hub_logging.set_verbosity(CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(before)
+        hub_logging.set_verbosity(hub_before)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _require_transformers() -> None:
+    try:
+        import gguf  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise MissingMaterial(
+            f"language models need {error.name}, which is not installed",
+            expected="the extra packages for models",
+            do="Run `pip install 'assay[models]'`.",
+        ) from None
+
+
+def _known() -> str:
+    models = ", ".join(material.name for material in of_kind("model"))
+    return f"{models}, a folder with config.json and *.safetensors, or a Hugging Face hub id"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _missing(name: str, error: OSError) -> MissingMaterial:
+    return MissingMaterial(
+        f"the model {name!r} cannot be had: {_first_line(error)}",
+        expected=_known(),
+        do="Check the name and the network; weights that are pickled (.bin, .pt) must be saved as safetensors first.",
+    )
+
+
+def _damaged(name: str, what: str) -> CorruptData:
+    return CorruptData(
+        f"the weights of {name!r} are damaged or not those of its config.json: {what}",
+        expected="every weight that the architecture has, in safetensors",
+        do="Download or save the model again.",
+    )
+
+
+def _not_a_causal_lm(name: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"{name!r} cannot be loaded: {_first_line(error)}",
+        expected="a causal language model that transformers has code for (code of the repository is never run)",
+        do="Check the model, or load it yourself and hand its nn.Module to assay.",
+    )

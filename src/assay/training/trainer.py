@@ -1,0 +1,309 @@
+"""One loop for every dictionary; many dictionaries share each batch, so a sweep reads its activations once.
+
+`train` is a generator: it yields `Progress` at every logged step and does nothing behind the reader's back. With a folder it keeps
+checkpoints and a progress log; stopped anywhere and started again, it ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import xxhash
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from assay import disk
+from assay.activations.store import ActivationStore
+from assay.config import Config
+from assay.dictionary import Dictionary, Pass, Step
+from assay.errors import Diverged, Interrupted
+from assay.training import checkpoint
+from assay.training.dead import DeadLatents, explained_variance, resample
+from assay.training.optimizer import UnitNormAdam
+from assay.training.schedule import Schedule
+
+LOG = "progress.jsonl"
+
+
+class TrainConfig(Config):
+    """How long and how fast to train. The batch size and the order of the data belong to the store."""
+
+    steps: int = Field(default=10_000, ge=1)
+    """Steps of training."""
+    learning_rate: float = Field(default=3e-4, gt=0)
+    """Peak learning rate of Adam."""
+    beta1: float = Field(default=0.0, ge=0, lt=1)
+    """Adam's memory of the gradient; zero, because gradients of rare latents are sparse in time."""
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    """Adam's memory of the squared gradient."""
+    warmup: float = Field(default=0.02, ge=0, le=1)
+    """Fraction of training over which the learning rate rises."""
+    decay: float = Field(default=0.2, ge=0, le=1)
+    """Last fraction of training, over which it falls to zero."""
+    dead_window: int = Field(default=10_000_000, ge=1)
+    """Tokens after which a silent latent counts as dead."""
+    resample_at: tuple[float, ...] = ()
+    """Fractions of training at which dead latents are resampled."""
+    resample_dip: int = Field(default=1000, ge=1)
+    """Steps in which the learning rate climbs back after a resampling."""
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of dense products; parameters and moments stay float32."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of resampling."""
+    sample_rows: int = Field(default=32_768, ge=1)
+    """Rows from which mean, scale and starting values are fitted."""
+    log_every: int = Field(default=10, ge=1)
+    """Steps between progress records."""
+    checkpoint_every: int = Field(default=500, ge=1)
+    """Steps between checkpoints."""
+
+    def schedule(self) -> Schedule:
+        """The learning rate's course."""
+        return Schedule(self.steps, self.warmup, self.decay, self.resampling_steps(), self.resample_dip)
+
+    def resampling_steps(self) -> list[int]:
+        """Steps after which dead latents are resampled."""
+        return sorted({int(fraction * self.steps) for fraction in self.resample_at})
+
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree with: all that changes the result."""
+        return {key: value for key, value in self.resolved().items() if key not in {"log_every", "checkpoint_every"}}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One dictionary on one training batch."""
+
+    loss: float
+    """Weighted sum of the terms."""
+    terms: dict[str, float]
+    """Unweighted terms by name."""
+    l0: float
+    """Mean active latents a row."""
+    explained_variance: float
+    """1 - error / variance, on this batch."""
+    dead: float
+    """Share of latents silent for the window."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The state of training after a logged step."""
+
+    step: int
+    """Steps done."""
+    tokens: int
+    """Rows seen, each epoch's counted."""
+    learning_rate: float
+    arms: dict[str, Measured]
+    seconds: float
+    """Since this call began."""
+    waiting: float
+    """Share of that time spent waiting for data."""
+
+    def record(self) -> dict[str, Any]:
+        """The part of it that does not depend on the clock."""
+        arms = {name: vars(arm) for name, arm in self.arms.items()}
+        return {"step": self.step, "tokens": self.tokens, "learning_rate": self.learning_rate, "arms": arms}
+
+
+class Trainee:
+    """A dictionary in training, with its optimiser and its dead-latent count."""
+
+    def __init__(self, dictionary: Dictionary, config: TrainConfig) -> None:
+        self.dictionary, self.config = dictionary, config
+        self.weights = dictionary.config.weights()
+        self.optimizer = UnitNormAdam(dictionary, config.beta1, config.beta2)
+        self.dead = DeadLatents(dictionary.config.width, config.dead_window, dictionary.atoms.device)
+
+    def loss(self, activations: Float[Tensor, "B D"], progress: float) -> tuple[Step, Pass, Float[Tensor, ""]]:
+        """Forward pass and the weighted loss."""
+        x = self.dictionary.scaled(activations)
+        step = Step(x, target=x, dead=self.dead.mask(), progress=progress)
+        with self._compute(x.device):
+            result = self.dictionary.losses(step)
+        weighted = [self.weights[name].at(progress) * term for name, term in result.terms.items()]
+        return step, result, torch.stack(weighted).sum()
+
+    def learn(self, result: Pass, loss: Float[Tensor, ""], learning_rate: float) -> None:
+        """Backward pass and update."""
+        loss.backward()
+        self.optimizer.step(learning_rate)
+        self.dead.update(result)
+
+    def resample(self, step: Step, result: Pass, generator: torch.Generator) -> None:
+        """Begin the dead latents anew."""
+        changed = resample(self.dictionary, self.dead.mask(), step.x, result, generator)
+        self.optimizer.forget(changed)
+        self.dead.silent[changed] = 0
+
+    def measure(self, step: Step, result: Pass, loss: Float[Tensor, ""]) -> Measured:
+        """The numbers of a progress record."""
+        return Measured(
+            loss=loss.item(),
+            terms={name: term.item() for name, term in result.terms.items()},
+            l0=result.codes.l0().mean().item(),
+            explained_variance=explained_variance(result, step.target),
+            dead=self.dead.mask().float().mean().item(),
+        )
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next step depends on."""
+        state = {f"dictionary.{name}": tensor for name, tensor in self.dictionary.state_dict().items()}
+        state |= {f"adam.{name}": tensor for name, tensor in self.optimizer.state()}
+        return {**state, "silent": self.dead.silent}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state` gave."""
+        parts: dict[str, dict[str, Tensor]] = {"dictionary": {}, "adam": {}}
+        for key, tensor in state.items():
+            if key != "silent":
+                part, name = key.split(".", 1)
+                parts[part][name] = tensor.to(self.dictionary.atoms.device)
+        self.dictionary.load_state_dict(parts["dictionary"])
+        self.optimizer.restore(parts["adam"])
+        self.dead.silent.copy_(state["silent"])
+
+    def _compute(self, device: torch.device):
+        if self.config.compute_dtype == "float32":
+            return nullcontext()
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def train(
+    dictionaries: Mapping[str, Dictionary],
+    store: ActivationStore,
+    config: TrainConfig,
+    *,
+    folder: Path | str | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Progress]:
+    """Train dictionaries, by name of their arm, in place and together; yields progress.
+
+    New dictionaries are first fitted to a sample of the store. With `folder`, checkpoints and the log go there, and training goes on
+    from the newest. When `stop()` turns true the step is finished, a checkpoint written and Interrupted raised.
+    Raises Diverged (naming step, shard and row), ShapeMismatch, ConfigError, CorruptData, OutOfDisk.
+    """
+    trainees = {name: Trainee(dictionary, config) for name, dictionary in dictionaries.items()}
+    keeper = Keeper(Path(folder), trainees, config, store) if folder is not None else None
+    begin = keeper.resume() if keeper else 0
+    if begin == 0:
+        fresh = [dictionary for dictionary in dictionaries.values() if not dictionary.is_fitted()]
+        sample = store.sample(min(config.sample_rows, store.rows)) if fresh else None
+        for dictionary in fresh:
+            dictionary.start(sample.to(dictionary.atoms.device))  # pyright: ignore[reportOptionalMemberAccess]
+    schedule, batches = config.schedule(), store.batches(begin)
+    started, waited = time.perf_counter(), 0.0
+    for index in range(begin, config.steps):
+        asked = time.perf_counter()
+        activations = next(batches)
+        waited += time.perf_counter() - asked
+        done, rate = index + 1, schedule.at(index) * config.learning_rate
+        logged = done % config.log_every == 0 or done == config.steps
+        arms: dict[str, Measured] = {}
+        for name, trainee in trainees.items():
+            step, result, loss = trainee.loss(activations.to(trainee.dictionary.atoms.device), index / config.steps)
+            if not torch.isfinite(loss):
+                raise _diverged(name, index, activations, result, store)
+            trainee.learn(result, loss, rate)
+            if logged:
+                arms[name] = trainee.measure(step, result, loss.detach())
+            if done in config.resampling_steps():
+                trainee.resample(step, result, _generator(config.seed, index, name))
+        if logged:
+            seconds = time.perf_counter() - started
+            progress = Progress(done, done * store.batch_size, rate, arms, seconds, waited / max(seconds, 1e-9))
+            if keeper:
+                disk.append_line(keeper.log, progress.record())
+            yield progress
+        stopping = stop()
+        if keeper and (stopping or done % config.checkpoint_every == 0 or done == config.steps):
+            keeper.save(done)
+        if stopping and done < config.steps:
+            raise Interrupted(
+                f"stopped by a signal after step {done} of {config.steps}",
+                expected="to be continued",
+                do="Run the same command again; it goes on from the checkpoint." if keeper else "Nothing was saved.",
+            )
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """Checkpoints and the progress log of one training run."""
+
+    folder: Path
+    trainees: Mapping[str, Trainee]
+    config: TrainConfig
+    store: ActivationStore
+
+    @property
+    def log(self) -> Path:
+        return self.folder / LOG
+
+    def identity(self) -> dict[str, Any]:
+        arms = {
+            name: {"dictionary": trainee.dictionary.name, "config": trainee.dictionary.config.resolved()}
+            for name, trainee in self.trainees.items()
+        }
+        order = {"batch_size": self.store.batch_size, "seed": self.store.seed}
+        return {"train": self.config.identity(), "arms": arms, "store": self.store.identity, "order": order}
+
+    def resume(self) -> int:
+        """Steps done; everything is put back as it was then, and the log ends there."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        checkpoint.prune(self.folder)
+        path = checkpoint.latest(self.folder)
+        if path is None:
+            self.log.unlink(missing_ok=True)
+            return 0
+        step, log_bytes, arms = checkpoint.load(path, list(self.trainees), self.identity())
+        for name, trainee in self.trainees.items():
+            trainee.restore(arms[name])
+        if self.log.exists():
+            with open(self.log, "r+b") as log:
+                log.truncate(log_bytes)
+        return step
+
+    def save(self, step: int) -> None:
+        """Checkpoint all trainees; refuses to keep a number that is not finite."""
+        states = {name: trainee.state() for name, trainee in self.trainees.items()}
+        for name, state in states.items():
+            for key, tensor in state.items():
+                if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                    raise Diverged(
+                        f"{key} of {name} is not finite after step {step}",
+                        expected="finite parameters",
+                        do="Lower learning_rate; the last checkpoint is whole.",
+                    )
+        size = self.log.stat().st_size if self.log.exists() else 0
+        checkpoint.save(self.folder, step, states, self.identity(), size)
+
+
+def _generator(seed: int, step: int, arm: str) -> torch.Generator:
+    return torch.Generator().manual_seed(xxhash.xxh3_64_intdigest(f"resample {seed} {step} {arm}".encode()) >> 1)
+
+
+def _diverged(arm: str, step: int, activations: Float[Tensor, "B D"], result: Pass, store: ActivationStore) -> Diverged:
+    bad = (~torch.isfinite(activations).all(-1)).nonzero().view(-1)
+    if len(bad):
+        place = store.locate(step, int(bad[0]))
+        return Diverged(
+            f"step {step}: the activations hold NaN or infinity, first in shard {place.shard}, row {place.row}",
+            expected="finite activations",
+            do="Run `assay verify` on the store and harvest it again.",
+        )
+    rows = (~torch.isfinite(result.reconstruction).all(-1)).nonzero().view(-1)
+    terms = ", ".join(name for name, term in result.terms.items() if not torch.isfinite(term))
+    place = store.locate(step, int(rows[0]) if len(rows) else 0)
+    return Diverged(
+        f"step {step}: the loss of {arm} is not finite (terms: {terms or 'their sum'}; first seen in shard {place.shard}, row {place.row})",
+        expected="a finite loss",
+        do="Lower learning_rate or the sparsity weight; the last checkpoint is whole.",
+    )
