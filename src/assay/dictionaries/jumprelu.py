@@ -51,13 +51,13 @@ class JumpReLU(Dictionary, name="jumprelu", paper="arXiv:2407.14435"):
 
     def encode_scaled(self, x: Float[Tensor, "B D"]) -> SparseCodes:
         z = self.pre_activations(x, margin=0.0)
-        return z.with_values(torch.where(z.values > z.spread(self.log_threshold.exp()), z.values, 0).relu())
+        return z.with_values(torch.where(z.values > z.spread(self.log_threshold.exp()), z.values, 0))
 
     def losses(self, step: Step) -> Pass:
         z = self.pre_activations(step.x, margin=self.config.bandwidth / 2)
         threshold = z.spread(self.log_threshold.exp())
-        codes = z.with_values(_Jump.apply(z.values, threshold, self.config.bandwidth))  # pyright: ignore
-        active = z.with_values(_Fires.apply(z.values, threshold, self.config.bandwidth))  # pyright: ignore
+        jump, fires = _Jump.apply(z.values, threshold, self.config.bandwidth)  # pyright: ignore
+        codes, active = z.with_values(jump), z.with_values(fires)
         reconstruction = self.decode_scaled(codes)
         return Pass(
             codes,
@@ -69,37 +69,18 @@ class JumpReLU(Dictionary, name="jumprelu", paper="arXiv:2407.14435"):
         )
 
 
-def _band(z: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
-    return ((z - threshold).abs() < bandwidth / 2).to(z.dtype)
-
-
 class _Jump(torch.autograd.Function):
-    """z 1[z > theta]: z gets 1[z > theta], theta gets -(theta / eps) K."""
+    """z 1[z > theta] and 1[z > theta]. z gets 1[z > theta] from the first; theta gets -(theta / eps) K and -K / eps."""
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
+    def forward(ctx: Any, z: Tensor, threshold: Tensor, bandwidth: float) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(z, threshold)
         ctx.bandwidth = bandwidth
-        return torch.where(z > threshold, z, 0).relu()
+        return torch.where(z > threshold, z, 0), (z > threshold).to(z.dtype)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor):  # pyright: ignore
+    def backward(ctx: Any, to_jump: Tensor, to_fires: Tensor):  # pyright: ignore
         z, threshold = ctx.saved_tensors
-        to_threshold = -(threshold / ctx.bandwidth) * _band(z, threshold, ctx.bandwidth) * gradient
-        return torch.where(z > threshold, gradient, 0), to_threshold.sum_to_size(threshold.shape), None
-
-
-class _Fires(torch.autograd.Function):
-    """1[z > theta]: z gets nothing, theta gets -K / eps."""
-
-    @staticmethod
-    def forward(ctx: Any, z: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
-        ctx.save_for_backward(z, threshold)
-        ctx.bandwidth = bandwidth
-        return (z > threshold).to(z.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor):  # pyright: ignore
-        z, threshold = ctx.saved_tensors
-        to_threshold = -_band(z, threshold, ctx.bandwidth) / ctx.bandwidth * gradient
-        return None, to_threshold.sum_to_size(threshold.shape), None
+        band = ((z - threshold).abs() < ctx.bandwidth / 2).to(z.dtype) / ctx.bandwidth
+        to_threshold = -band * (threshold * to_jump + to_fires)
+        return torch.where(z > threshold, to_jump, 0), to_threshold.sum_to_size(threshold.shape), None

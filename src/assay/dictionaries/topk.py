@@ -54,9 +54,9 @@ class TopK(Dictionary, name="topk", paper="arXiv:2406.04093"):
         return Pass(codes, reconstruction, terms)
 
     def error_from_dead(self, step: Step, error: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
-        """Share of the error's variance that dead latents leave unexplained; zero while none is dead."""
+        """Share of the error's variance that dead latents leave unexplained; zero while none is dead or nothing varies."""
         if step.dead is None or not step.dead.any():
             return error.new_zeros(())
         estimate = ops.decode(self.largest(step.x, self.config.k_aux, step.dead), self.atoms)
         variance = (error - error.mean(0)).square().sum(-1).mean()
-        return ops.squared_error(estimate, error) / variance.clamp_min(torch.finfo(variance.dtype).tiny)
+        return ops.squared_error(estimate, error) / variance.masked_fill(variance == 0, torch.inf)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.materials.cache import cache_folder
 from assay.materials.catalogue import CATALOGUE, Material, Member
-from assay.materials.fetch import fetch
+from assay.materials.fetch import fetch, is_fetched
 from assay.materials.texts import fingerprint, load_texts
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ __all__ = [
     "cache_folder",
     "fetch",
     "fingerprint",
+    "is_fetched",
     "load_language_model",
     "load_texts",
 ]

@@ -5,7 +5,6 @@ A lock beside the folder lets one process make it while the others wait; whoever
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import shutil
@@ -19,7 +18,9 @@ from assay.errors import ConfigError, CorruptData
 from assay.materials.catalogue import Material
 
 MEMBERS = "members"
-CONVERTED = "converted"
+CONVERSION = 1
+"""Raised when the same file would be converted to something else; part of a model's provenance."""
+CONVERTED = f"converted-{CONVERSION}"
 
 
 def cache_folder() -> Path:
@@ -43,7 +44,7 @@ def kept(material: Material, part: str, fill: Callable[[Path], None], *, needs: 
 
     folder = folder_of(material, part)
     if anew or not folder.is_dir():
-        with disk.room_for(folder, needs), _alone(folder):
+        with _alone(folder), disk.room_for(folder, needs):
             if anew or not folder.is_dir():
                 _sweep(folder)
                 disk.publish(folder, lambda empty: _fill_and_sync(empty, fill))
@@ -72,8 +73,6 @@ def _alone(folder: Path) -> Iterator[None]:
         lock = open(folder.with_name(f"{folder.name}.lock"), "wb")  # noqa: SIM115 (closed below)
         fcntl.flock(lock, fcntl.LOCK_EX)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
         raise ConfigError(
             f"the cache at {cache_folder()} cannot be used ({error.strerror})",
             expected="a folder that can be written and locked",

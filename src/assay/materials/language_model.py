@@ -19,8 +19,8 @@ import xxhash
 from torch import nn
 
 from assay.errors import ConfigError, CorruptData, MissingMaterial, UnknownName
-from assay.materials import cache
-from assay.materials.catalogue import CATALOGUE, Material, named, nearest, of_kind
+from assay.materials import cache, catalogue
+from assay.materials.catalogue import Material, named, nearest, of_kind
 from assay.materials.fetch import fetch, silent
 
 SAMPLES, SAMPLE_BYTES = 16, 1 << 16
@@ -56,14 +56,16 @@ def load_language_model(
     OutOfDisk.
     """
     _require_transformers()
-    if name in CATALOGUE:
+    if name in catalogue.CATALOGUE:
         material = named(name, "model")
         folder = _converted(material, report)
         report(f"loading {name}")
-        revision = f"{material.version}+{material.wheel_sha256[:12]}"
+        revision = f"{material.version}+{material.wheel_sha256[:12]}.{cache.CONVERSION}"
         return LanguageModel(*_load(name, str(folder), dtype, local_files_only=True), name, revision, dtype)
     if Path(name).expanduser().is_dir():
         folder = Path(name).expanduser().resolve()
+        if not (folder / "config.json").is_file():
+            raise MissingMaterial(f"{name} has no config.json", expected=_known(), do="Check the path.")
         revision = _digest(folder)
         return LanguageModel(*_load(name, str(folder), dtype, local_files_only=True), folder.name, revision, dtype)
     commit = _commit(name)
@@ -108,12 +110,12 @@ def _load(name: str, place: str, dtype: torch.dtype, **options: Any) -> tuple[nn
     model, loading = loaded
     if absent := sorted(loading["missing_keys"]):
         raise _damaged(name, f"{len(absent)} weights are not in its files, such as {absent[0]}")
-    return model.eval().requires_grad_(False), tokenizer
+    return model.requires_grad_(False), tokenizer  # from_pretrained leaves it in eval mode
 
 
 def _commit(name: str) -> str:
     """The commit that the hub id `name` stands for now; everything is then read at that commit."""
-    from transformers import AutoConfig
+    from transformers.utils.hub import cached_file
 
     if near := nearest(name):
         raise UnknownName(f"no model is called {name!r}", expected=_known(), do=f"Did you mean {near!r}?")
@@ -121,12 +123,10 @@ def _commit(name: str) -> str:
         raise MissingMaterial(f"there is no model folder {name}", expected=_known(), do="Check the path.")
     try:
         with _quietly():
-            config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-    except OSError as error:
+            config = cached_file(name, "config.json")
+    except (OSError, ValueError) as error:
         raise _missing(name, error) from None
-    except (ValueError, KeyError, ImportError) as error:
-        raise _not_a_causal_lm(name, error) from None
-    return config._commit_hash or "main"
+    return Path(str(config)).parent.name  # the hub's cache is laid out as snapshots/<commit>/config.json
 
 
 def _digest(folder: Path) -> str:
@@ -185,7 +185,7 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _missing(name: str, error: OSError) -> MissingMaterial:
+def _missing(name: str, error: Exception) -> MissingMaterial:
     return MissingMaterial(
         f"the model {name!r} cannot be had: {_first_line(error)}",
         expected=_known(),

@@ -14,7 +14,8 @@ from pathlib import Path
 import xxhash
 
 from assay.errors import ConfigError, CorruptData, MissingMaterial, UnknownName
-from assay.materials.catalogue import CATALOGUE, named, nearest, of_kind
+from assay.materials import catalogue
+from assay.materials.catalogue import named, nearest, of_kind
 from assay.materials.fetch import fetch
 
 FORMS = "a .txt file (one document), a .jsonl file (one a line), or a folder of .txt files (one a file)"
@@ -28,7 +29,7 @@ def load_texts(source: str | Path, *, field: str = "text") -> list[str]:
     ConfigError (another kind of file, a line without the field).
     """
     path = Path(source).expanduser()
-    if isinstance(source, str) and source in CATALOGUE:
+    if isinstance(source, str) and source in catalogue.CATALOGUE:
         documents = _packaged(source)
     elif path.is_dir():
         documents = (_whole_file(file) for file in sorted(path.glob("*.txt")))

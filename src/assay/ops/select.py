@@ -69,7 +69,7 @@ def select_top_k(
 def _tiles(x: Tensor, encoder: Tensor):
     """(first row, products of some rows), in order; the encoder is read once a tile."""
     rows = max(TILE // max(len(encoder), 1), 1)
-    for start in range(0, len(x), rows):
+    for start in range(0, max(len(x), 1), rows):
         yield start, (x[start : start + rows] @ encoder.T).to(x.dtype)
 
 

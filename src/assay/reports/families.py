@@ -11,6 +11,8 @@ from statistics import fmean
 from assay.dictionary import Dictionary
 from assay.errors import AssayError
 from assay.record import Record
+from assay.reports.quantities import L0
+from assay.reports.tokens import visible
 
 COLOURS = 7
 """Colours and markers that the style sheet and the plots have."""
@@ -27,7 +29,7 @@ class Point:
     """(L0, value) of each seed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Family:
     """The arms of one sweep, always in one colour."""
 
@@ -85,7 +87,7 @@ def families(records: Sequence[Record]) -> list[Family]:
     kinds = Counter(members[0].variant for members in groups.values())
     return [
         Family(
-            label=label(members[0].variant) if kinds[members[0].variant] == 1 else name,
+            label=visible(label(members[0].variant) if kinds[members[0].variant] == 1 else name),
             place=place,
             records=tuple(sorted(members, key=lambda record: (record.dial, record.seed))),
         )
@@ -101,13 +103,12 @@ def label(variant: str) -> str:
         return variant
 
 
-def dials(family: Family) -> str:
-    """The setting that its dial turns, in words."""
+def dial(family: Family) -> str:
+    """The setting that its dial turns."""
     try:
-        key = Dictionary.registry.named(family.records[0].variant).Config.dial
+        return Dictionary.registry.named(family.records[0].variant).Config.dial
     except AssayError:
         return "dial"
-    return key.removesuffix(".value").replace("_", " ").replace(".", " ")
 
 
 def _stem(record: Record) -> str:
@@ -116,5 +117,5 @@ def _stem(record: Record) -> str:
 
 
 def _pair(record: Record, key: str) -> tuple[float, float] | None:
-    l0, value = record.values.get("l0"), record.values.get(key)
+    l0, value = record.values.get(L0.key), record.values.get(key)
     return None if l0 is None or value is None or l0 <= 0 else (l0, value)

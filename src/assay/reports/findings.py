@@ -9,7 +9,7 @@ from itertools import combinations
 from assay.record import Record
 from assay.reports.families import Family, families
 from assay.reports.matching import Estimate, Frontier, Range, common, differences, frontier, middle
-from assay.reports.quantities import DEAD, EXPLAINED, GAMMA, L0, LOSS_MEAN, LOSS_ZERO, Quantity, number, significant
+from assay.reports.quantities import DEAD, EXPLAINED, GAMMA, L0, LOSS_MEAN, LOSS_ZERO, Quantity, brief, number
 
 COMPARED = {
     LOSS_ZERO: "recovers {} of the loss (zero ablation)",
@@ -17,6 +17,8 @@ COMPARED = {
     EXPLAINED: "explains {} of the variance",
 }
 """What is compared at matched L0, higher being better, and how it is said."""
+RANKED = {**dict.fromkeys(COMPARED, "best first"), GAMMA: "nearest to 1 first"}
+"""What several families are ranked in."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,18 @@ class KeyFigure:
 
 
 def sentences(records: Sequence[Record]) -> list[str]:
-    """Every pair of families compared at matched L0, and how far the seeds support it."""
+    """Families compared at matched L0, and how far the seeds support it.
+
+    Two families are compared in everything; more of them, all together at one L0 and pair by pair in the first number they share.
+    """
     groups = families(records)
-    found = [sentence for pair in combinations(groups, 2) for sentence in _compare(*pair)]
-    return found + _about_seeds(groups) if found else [_nothing_to_compare(groups)]
+    if len(groups) == 2:
+        found = _compare(groups[0], groups[1])
+    else:
+        found = [sentence for quantity in RANKED if (sentence := _together(groups, quantity))]
+        found += [sentence for pair in combinations(groups, 2) for sentence in _compare(*pair)[:1]]
+    alone = [_nothing_to_compare(groups)] if len(groups) < 2 or not found else []
+    return found + alone + (_about_seeds(groups) if found else [])
 
 
 def key_figures(records: Sequence[Record]) -> list[KeyFigure]:
@@ -45,12 +55,11 @@ def key_figures(records: Sequence[Record]) -> list[KeyFigure]:
         return [KeyFigure(q.label, record.arm, ((groups[0], q.shown(record.values[q.key])),)) for q in known]
     figures = []
     for quantity in (LOSS_ZERO, EXPLAINED, GAMMA):
-        if lines := _lines(groups, quantity):
-            bounds = common([line.l0_range() for line in lines])
-            if bounds:
-                l0 = middle(bounds)
-                values = tuple((line.family, quantity.shown(line.at(l0).mean)) for line in lines)
-                figures.append(KeyFigure(quantity.label, f"at L0 = {significant(l0)}", values))
+        lines = _lines(groups, quantity)
+        if lines and (bounds := common([line.l0_range() for line in lines])):
+            l0 = middle(bounds)
+            values = tuple((line.family, quantity.shown(line.at(l0).mean)) for line in lines)
+            figures.append(KeyFigure(quantity.label, f"at L0 = {brief(l0)}", values))
     return figures + _needed_l0(groups)
 
 
@@ -67,7 +76,7 @@ def limits(records: Sequence[Record]) -> list[str]:
     if dying:
         names = ", ".join(record.arm for record in dying)
         found.append(
-            f"More than half of the latents of {names} never fired on these tokens: treat them as failed or undertrained."
+            f"More than half of the latents of {names} never fired: they are dead, or rarer than this many tokens can show."
         )
     if len({record.width for record in records}) > 1:
         found.append("The dictionaries differ in width, so a difference between them need not come from their kind.")
@@ -78,41 +87,58 @@ def _compare(first: Family, second: Family) -> list[str]:
     found = []
     for quantity, phrase in COMPARED.items():
         if lines := _lines([first, second], quantity):
-            found.append(_at_matched_l0(*lines, quantity, phrase))
+            found.append(_at_matched_l0(lines[0], lines[1], quantity, phrase))
     if lines := _lines([first, second], LOSS_ZERO):
-        found.append(_at_matched_loss(*lines))
+        found.append(_at_matched_loss(lines[0], lines[1]))
     if lines := _lines([first, second], GAMMA):
-        found.append(_shrinkage(*lines))
-    return [sentence for sentence in found if sentence]
+        found.append(_shrinkage(lines[0], lines[1]))
+    return [sentence for sentence in dict.fromkeys(found) if sentence]
+
+
+def _together(groups: Sequence[Family], quantity: Quantity) -> str:
+    """All families at one L0 that each of them reaches."""
+    lines = _lines(groups, quantity)
+    bounds = common([line.l0_range() for line in lines]) if lines else None
+    if bounds is None:
+        return ""
+    l0 = middle(bounds)
+    estimates = [(line.family.label, line.at(l0)) for line in lines]
+    estimates.sort(key=lambda pair: abs(pair[1].mean - 1) if quantity is GAMMA else -pair[1].mean)
+    listed = ", ".join(f"{name} {_estimate(estimate, quantity)}" for name, estimate in estimates)
+    order = f", {RANKED[quantity]}" if len(groups) > 1 else ""
+    return f"{quantity.label} at L0 = {brief(l0)}{order}: {listed}."
 
 
 def _lines(groups: Sequence[Family], quantity: Quantity) -> list[Frontier]:
     """The line of each family; nothing when one of them has none."""
     lines = [line for group in groups if (line := frontier(group, quantity.key))]
-    return lines if len(lines) == len(groups) > 1 else []
+    return lines if len(lines) == len(groups) else []
 
 
 def _at_matched_l0(first: Frontier, second: Frontier, quantity: Quantity, phrase: str) -> str:
     bounds = common([first.l0_range(), second.l0_range()])
     if bounds is None:
-        return _apart(first, second) if quantity is LOSS_ZERO else ""
+        return _apart(first, second)
     l0 = middle(bounds)
     ahead, behind = sorted((first, second), key=lambda line: -line.at(l0).mean)
     return (
-        f"At L0 = {significant(l0)}, {ahead.family.label} {phrase.format(_estimate(ahead.at(l0), quantity))}, "
+        f"At L0 = {brief(l0)}, {ahead.family.label} {phrase.format(_estimate(ahead.at(l0), quantity))}, "
         f"{behind.family.label} {_estimate(behind.at(l0), quantity)}; {_verdict(ahead, behind, quantity, l0, bounds)}."
     )
 
 
 def _verdict(ahead: Frontier, behind: Frontier, quantity: Quantity, l0: float, bounds: Range) -> str:
     if quantity.shown(ahead.at(l0).mean) == quantity.shown(behind.at(l0).mean):
-        return f"there is no difference at {quantity.decimals} digits"
+        return f"there is no difference at {quantity.decimals} decimals"
     if ahead.at(l0).overlaps(behind.at(l0)):
         return "the difference is within the spread of the seeds"
     margins = differences(ahead, behind, bounds)
     if min(margins) > 0:
-        return f"{ahead.family.label} is ahead over all of the common range, L0 {_range(bounds)}"
-    return f"the lines cross within the common range, L0 {_range(bounds)}, so neither is ahead throughout"
+        means = " in the mean" if len(ahead.lines) > 1 or len(behind.lines) > 1 else ""
+        return f"{ahead.family.label} is ahead{means} at every L0 from {_range(bounds)}"
+    return (
+        f"the lines meet or cross between L0 {brief(bounds[0])} and {brief(bounds[1])}, so neither is ahead throughout"
+    )
 
 
 def _apart(first: Frontier, second: Frontier) -> str:
@@ -155,12 +181,12 @@ def _shrinkage(first: Frontier, second: Frontier) -> str:
     l0 = middle(bounds)
     nearer, further = sorted((first, second), key=lambda line: abs(line.at(l0).mean - 1))
     said = (
-        f"At L0 = {significant(l0)}, the relative reconstruction bias γ is {_estimate(nearer.at(l0), GAMMA)} for "
+        f"At L0 = {brief(l0)}, the relative reconstruction bias γ is {_estimate(nearer.at(l0), GAMMA)} for "
         f"{nearer.family.label} and {_estimate(further.at(l0), GAMMA)} for {further.family.label} "
         "(1 is unbiased, below 1 reconstructions shrink); "
     )
     if GAMMA.shown(nearer.at(l0).mean) == GAMMA.shown(further.at(l0).mean):
-        return said + f"there is no difference at {GAMMA.decimals} digits."
+        return said + f"there is no difference at {GAMMA.decimals} decimals."
     if nearer.at(l0).overlaps(further.at(l0)):
         return said + "the difference is within the spread of the seeds."
     return said + f"{nearer.family.label} is nearer to 1."
@@ -184,7 +210,7 @@ def _estimate(estimate: Estimate, quantity: Quantity) -> str:
 
 
 def _range(bounds: Range) -> str:
-    return f"{significant(bounds[0])} to {significant(bounds[1])}"
+    return f"{brief(bounds[0])} to {brief(bounds[1])}"
 
 
 def _about_seeds(groups: Sequence[Family]) -> list[str]:
@@ -211,7 +237,7 @@ def _nothing_to_compare(groups: Sequence[Family]) -> str:
 def _about_tokens(records: Sequence[Record]) -> str:
     fewest, most = min(r.tokens for r in records), max(r.tokens for r in records)
     tokens = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
-    return f"Every number is from {tokens} held-out tokens of one kind of text, at one site of one model."
+    return f"Every number is from {tokens} held-out tokens of one source, at one site of one model."
 
 
 def _saturation(records: Sequence[Record]) -> str:

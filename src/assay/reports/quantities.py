@@ -34,14 +34,22 @@ L0 = Quantity("l0", "L0", 1)
 LOSS_ZERO = Quantity("loss_recovered_zero", "Loss recovered (zero)", 3)
 LOSS_MEAN = Quantity("loss_recovered_mean", "Loss recovered (mean)", 3)
 EXPLAINED = Quantity("explained_variance", "Explained variance", 3)
-GAMMA = Quantity("gamma", "γ", 3)
+GAMMA = Quantity("relative_reconstruction_bias", "Reconstruction bias γ", 3)
 DEAD = Quantity("dead_fraction", "Dead", 1, percent=True)
 CLEAN = Quantity("ce_clean", "clean", 3)
 SPLICED = Quantity("ce_spliced", "spliced", 3)
 ZERO = Quantity("ce_zero", "zero", 3)
 MEAN = Quantity("ce_mean", "mean", 3)
 
-KNOWN = {q.key: q for q in (L0, LOSS_ZERO, LOSS_MEAN, EXPLAINED, GAMMA, DEAD, CLEAN, SPLICED, ZERO, MEAN)}
+MAIN = (L0, LOSS_ZERO, LOSS_MEAN, EXPLAINED, GAMMA, DEAD, CLEAN, SPLICED, ZERO, MEAN)
+"""What every table shows, in this order."""
+OTHERS = (
+    Quantity("kl", "KL from clean, nats", 3),
+    Quantity("cosine", "Cosine", 3),
+    Quantity("relative_reconstruction_bias_raw", "γ with the mean", 3),
+    Quantity("density", "Median density, %", 3, percent=True),
+)
+KNOWN = {quantity.key: quantity for quantity in (*MAIN, *OTHERS)}
 
 
 def quantity(key: str, values: Iterable[float | None]) -> Quantity:
@@ -65,3 +73,9 @@ def significant(value: float, digits: int = 3) -> str:
         return "0"
     decimals = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
     return number(float(f"{value:.{digits}g}"), decimals)
+
+
+def brief(value: float) -> str:
+    """A number with at most three significant digits and no closing zeros, as it stands in a sentence."""
+    text = significant(value)
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -19,7 +19,11 @@ LONGEST = 80
 MARKS = 4
 """Combining marks in a row that are drawn; later ones are spelt out, or a stack of them would cover other lines."""
 
-WHITESPACE = {"\n": "↵", "\r": "␍", "\t": "⇥"}
+EMPTY = Markup("<i>‹›</i>")
+"""A token without text, such as a later byte of a character that the token before it has already shown."""
+WHITESPACE = {"\n": "↵", "\t": "⇥"}
+SPACED = re.compile(r" [^ ]")
+"""A token that begins with one space, as most words do."""
 BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 """Characters of visible categories that draw nothing."""
 
@@ -29,20 +33,19 @@ def visible(text: str, keep: str = "") -> str:
     return "".join(character if character in keep else _spelt(character) or character for character in text)
 
 
-def token(text: str, *, exact: bool = False) -> Markup:
-    """The inside of a token as HTML. A single leading space stays a space, unless `exact` asks to see it."""
-    clipped = text[:LONGEST]
+def token(text: str) -> Markup:
+    """The inside of a token as HTML; spaces at its ends are shown as glyphs."""
     glyphs = Markup("").join(
-        Markup("<i>{}</i>").format(piece) if is_glyph else escape(piece) for is_glyph, piece in _pieces(clipped, exact)
+        Markup("<i>{}</i>").format(piece) if is_glyph else escape(piece) for is_glyph, piece in _pieces(text[:LONGEST])
     )
     if len(text) > LONGEST:
         glyphs += Markup("<i>…{:,} more characters</i>").format(len(text) - LONGEST)
-    return glyphs or Markup("<i>empty</i>")
+    return glyphs or EMPTY
 
 
 def chip(text: str) -> Markup:
     """A token that stands alone, spaces shown."""
-    return Markup("<bdi>{}</bdi>").format(token(text, exact=True))
+    return Markup("<bdi>{}</bdi>").format(token(text))
 
 
 def context(tokens: Sequence[str], values: Sequence[float], maximum: float, peak: int) -> Markup:
@@ -53,12 +56,21 @@ def context(tokens: Sequence[str], values: Sequence[float], maximum: float, peak
     )
 
 
+def direction(tokens: Sequence[str]) -> str:
+    """rtl when most letters run from right to left; isolated tokens hide that from the browser."""
+    kinds = [unicodedata.bidirectional(character) for text in tokens for character in text]
+    right, left = sum(kind in ("R", "AL") for kind in kinds), kinds.count("L")
+    return "rtl" if right > left else "ltr"
+
+
 def _shaded(text: str, value: float, maximum: float, is_peak: bool) -> Markup:
+    """One token; its single leading space stands before it, so that lines break there and shading hugs the word."""
+    space, body = (" ", text[1:]) if SPACED.match(text) else ("", text)
     step = heat(value, maximum)
     classes = " ".join([f"h{step}"] * bool(step) + ["peak"] * is_peak)
     if not classes:
-        return Markup("<bdi>{}</bdi>").format(token(text))
-    return Markup('<bdi class="{}" title="{:.3g}">{}</bdi>').format(classes, value, token(text))
+        return Markup("{}<bdi>{}</bdi>").format(space, token(body))
+    return Markup('{}<bdi class="{}" title="{:.3g}">{}</bdi>').format(space, classes, value, token(body))
 
 
 def heat(value: float, maximum: float) -> int:
@@ -68,22 +80,20 @@ def heat(value: float, maximum: float) -> int:
     return min(max(round(HEAT_STEPS * value / maximum), 1), HEAT_STEPS)
 
 
-def _pieces(text: str, exact: bool) -> Iterator[tuple[bool, str]]:
+def _pieces(text: str) -> Iterator[tuple[bool, str]]:
     """Runs of (is it a glyph that stands for something, what to print)."""
-    for is_glyph, run in groupby(_characters(text, exact), key=lambda pair: pair[0]):
+    for is_glyph, run in groupby(_characters(text), key=lambda pair: pair[0]):
         yield is_glyph, "".join(piece for _, piece in run)
 
 
-def _characters(text: str, exact: bool) -> Iterator[tuple[bool, str]]:
-    body = text.strip(" ")
-    start = text.find(body) if body else 0
-    end = start + len(body)
-    plain_lead = bool(body) and start == 1 and not exact
+def _characters(text: str) -> Iterator[tuple[bool, str]]:
+    start = len(text) - len(text.lstrip(" "))
+    end = len(text.rstrip(" "))
     marks = 0
     for place, character in enumerate(text):
         marks = marks + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
         if character == " " and not start <= place < end:
-            yield (False, " ") if plain_lead and place == 0 else (True, "␠")
+            yield True, "␣"
         elif character in WHITESPACE:
             yield True, WHITESPACE[character]
         elif spelt := _spelt(character):

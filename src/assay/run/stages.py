@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import xxhash
 from torch import Tensor
@@ -66,7 +66,7 @@ class Workspace:
         """All documents, held out or not."""
         return load_texts(self.run.source.texts)
 
-    def source(self, part: str) -> TextSource:
+    def source(self, part: Literal["train", "held_out"]) -> TextSource:
         """Contexts of the training part or the held-out part."""
         settings = self.run.source
         return TextSource(
@@ -129,7 +129,7 @@ def run_harvest(workspace: Workspace, progress: Counter | None = None) -> Activa
             batch_contexts=settings.batch_contexts,
             dtype=settings.dtype,
             seed=settings.seed,
-            identity=workspace.language_model.identity,
+            identity={"identity": workspace.language_model.identity},
             progress=progress,
         )
     return workspace.store
@@ -232,18 +232,17 @@ def run_report(workspace: Workspace, command: str) -> Path:
     """Write report.json and report.html from what the other stages left."""
     evaluation = disk.read_json(workspace.folder / "evaluation.json")
     latents = workspace.folder / "latents.json"
+    pages = disk.read_json(latents)["latents"] if latents.exists() else ()
     timings = workspace.folder / "timings.json"
     report = Report(
         title=workspace.run.title or f"{workspace.run.name}: dictionaries of {workspace.run.model.name}",
         command=command,
         provenance=_provenance(workspace),
         metrics=_explanations(),
-        records=[Record.model_validate(record) for record in evaluation["records"]],
+        records=tuple(Record.model_validate(record) for record in evaluation["records"]),
         curves=_curves(workspace.folder / "training" / "progress.jsonl"),
         densities={name: Histogram.model_validate(table) for name, table in evaluation["densities"].items()},
-        latents=[LatentPage.model_validate(page) for page in disk.read_json(latents)["latents"]]
-        if latents.exists()
-        else [],
+        latents=tuple(LatentPage.model_validate(page) for page in pages),
         timings=disk.read_json(timings) if timings.exists() else {},
     )
     write_report(report, workspace.folder)
@@ -289,14 +288,18 @@ def _explanations() -> dict[str, Explanation]:
 def _curves(path: Path) -> dict[str, Curve]:
     records = disk.read_lines(path)
     arms = records[-1]["arms"] if records else {}
+
+    def course(name: str, quantity: str) -> tuple[float, ...]:
+        return tuple(record["arms"][name][quantity] for record in records)
+
     return {
         name: Curve(
-            step=[record["step"] for record in records],
-            tokens=[record["tokens"] for record in records],
-            l0=[record["arms"][name]["l0"] for record in records],
-            explained_variance=[record["arms"][name]["explained_variance"] for record in records],
-            dead_fraction=[record["arms"][name]["dead"] for record in records],
-            loss=[record["arms"][name]["loss"] for record in records],
+            step=tuple(record["step"] for record in records),
+            tokens=tuple(record["tokens"] for record in records),
+            l0=course(name, "l0"),
+            explained_variance=course(name, "explained_variance"),
+            dead_fraction=course(name, "dead"),
+            loss=course(name, "loss"),
         )
         for name in arms
     }

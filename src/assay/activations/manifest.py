@@ -1,0 +1,200 @@
+"""The two small files that say what a store holds: store.json, written first, and manifest.jsonl, one line a finished shard.
+
+Both are sealed: store.json holds the digest of its own content, and each line one of its content and of that store.json. So a flipped
+bit, a foreign line or a store.json from another harvest is seen before any shard is used.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import xxhash
+from pydantic import Field
+
+from assay import config, disk
+from assay.errors import ConfigError, CorruptData, MissingMaterial, StoreError
+
+STORE, MANIFEST = "store.json", "manifest.jsonl"
+VERSION = 1
+Dtype = Literal["float16", "bfloat16", "float32"]
+DTYPES: dict[str, torch.dtype] = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+class Description(config.Config):
+    """What a store holds: equal descriptions, equal activations."""
+
+    version: int = VERSION
+    """Of this format."""
+    site: str
+    """Where in the model."""
+    asked: str
+    """The same as whoever harvested last wrote it; no part of the identity."""
+    model: dict[str, Any]
+    """What the model is."""
+    source: dict[str, Any]
+    """What it was shown."""
+    dtype: Dtype
+    """Of the activations on disk."""
+    width: int = Field(ge=1)
+    """Width D of the activations."""
+    seed: int
+    """Of the permutation of contexts and rows."""
+    tokens: int = Field(ge=1)
+    """Rows of all shards."""
+    rows_per_shard: int = Field(ge=1)
+    """Rows that a shard was to have."""
+    shards: tuple[int, ...]
+    """Rows of each shard."""
+
+    def identity(self) -> dict[str, Any]:
+        """What decides about the activations; the list of shards follows from it."""
+        return {name: value for name, value in self.resolved().items() if name not in {"version", "asked", "shards"}}
+
+    @cached_property
+    def key(self) -> str:
+        """xxh3-128 that belongs to the activations, to bind lines of the manifest to them."""
+        return xxhash.xxh3_128_hexdigest(json.dumps([self.identity(), self.shards], sort_keys=True).encode())
+
+
+class Line(config.Config):
+    """One finished shard."""
+
+    index: int = Field(ge=0)
+    """Place among the shards."""
+    file: str
+    """Name in the store's folder."""
+    rows: int = Field(ge=1)
+    """Activations in it."""
+    bytes: int
+    """Size of the file."""
+    xxh3_128: str
+    """Hash of the file."""
+    sum_xxh3_128: str
+    """Hash of its tensor `sum`, which can then be used without reading the rest."""
+    sum_of_squares: float
+    """Of all entries, about zero."""
+    absmax: float
+    """Largest absolute entry."""
+
+
+def shard_file(index: int) -> str:
+    """Name of a shard's file."""
+    return f"shard-{index:05d}.safetensors"
+
+
+def json_ready(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The same as it will be read back from JSON. Raises ConfigError."""
+    try:
+        return json.loads(json.dumps(dict(identity), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"the identity cannot be written as JSON ({error})", expected="text, numbers, lists", do="Simplify it."
+        ) from None
+
+
+def write_description(folder: Path, description: Description) -> None:
+    """Write store.json."""
+    disk.write_json(folder / STORE, {**description.resolved(), "seal": description.digest()})
+
+
+def read_description(folder: Path) -> Description:
+    """The store.json of a store. Raises MissingMaterial, StoreError (a newer format), CorruptData."""
+    path = folder / STORE
+    data = disk.read_json(path)
+    if not isinstance(data, dict):
+        raise _damaged(path, "is not a description")
+    if isinstance(data.get("version"), int) and data["version"] > VERSION:
+        raise StoreError(f"{path} has format {data['version']}", expected=f"{VERSION} or less", do="Use a newer assay.")
+    sealed = data.pop("seal", None)
+    try:
+        description = config.parse(Description, data, where=str(path))
+    except ConfigError as error:
+        raise _damaged(path, f"does not describe a store ({error.got})") from None
+    if description.digest() != sealed:
+        raise _damaged(path, "is not as it was written (its seal differs)")
+    return description
+
+
+def _sealed(line: Line, description: Description) -> dict[str, Any]:
+    """A line as it is written."""
+    return {**line.resolved(), "seal": xxhash.xxh3_128_hexdigest((description.key + line.digest()).encode())}
+
+
+def append_line(folder: Path, line: Line, description: Description) -> None:
+    """Add a line to the manifest."""
+    disk.append_line(folder / MANIFEST, _sealed(line, description))
+
+
+def write_lines(folder: Path, lines: Mapping[int, Line], description: Description) -> None:
+    """Write the whole manifest anew, in the order of the shards, unless it is so already."""
+    data, path = b"".join(_written(lines[index], description) for index in sorted(lines)), folder / MANIFEST
+    if data != (path.read_bytes() if path.exists() else b""):
+        disk.write(path, data)
+
+
+def read_lines(folder: Path, description: Description) -> dict[int, Line]:
+    """The finished shards by index. Raises CorruptData when any line is not as it was written."""
+    lines, problems = examine_lines(folder, description)
+    if problems:
+        raise CorruptData(
+            problems[0],
+            expected="the lines that the harvest wrote",
+            do=f"Delete {folder / MANIFEST} and run the same harvest again.",
+        )
+    return lines
+
+
+def examine_lines(folder: Path, description: Description) -> tuple[dict[int, Line], list[str]]:
+    """The lines of a manifest that are as they were written, and what is wrong with the others; a torn last line is left out."""
+    path = folder / MANIFEST
+    lines: dict[int, Line] = {}
+    problems = []
+    written = disk.read(path).split(b"\n")[:-1] if path.exists() else []
+    for number, text in enumerate(written, 1):
+        line = _parse_line(text + b"\n", description)
+        if line is None:
+            problems.append(f"line {number} of {path} was not written for this store (its seal differs)")
+        elif line.index in lines:
+            problems.append(f"line {number} of {path} names shard {line.index} again")
+        else:
+            lines[line.index] = line
+    return lines, problems
+
+
+def open_description(folder: Path) -> Description:
+    """`read_description` for a folder that somebody named: a wrong one gets an answer that says which is right."""
+    try:
+        return read_description(folder)
+    except MissingMaterial:
+        stores = sorted(path.parent.name for path in folder.glob(f"*/{STORE}"))
+        hint = (
+            f"Open one of the stores in it: {', '.join(stores)}."
+            if stores
+            else "Check the path, or harvest into it first."
+        )
+        raise StoreError(f"{folder} is not an activation store", expected=f"a folder with {STORE}", do=hint) from None
+
+
+def _parse_line(text: bytes, description: Description) -> Line | None:
+    try:
+        record = json.loads(text)
+        line = config.parse(Line, {name: value for name, value in record.items() if name != "seal"}, where=MANIFEST)
+    except (ValueError, RecursionError, AttributeError, ConfigError):
+        return None
+    known = line.index < len(description.shards) and line.rows == description.shards[line.index]
+    return line if known and line.file == shard_file(line.index) and text == _written(line, description) else None
+
+
+def _written(line: Line, description: Description) -> bytes:
+    return (json.dumps(_sealed(line, description), sort_keys=True) + "\n").encode()
+
+
+def _damaged(path: Path, what: str) -> CorruptData:
+    return CorruptData(
+        f"{path} {what}", expected="what the harvest wrote", do=f"Delete {path.parent} and run the same harvest again."
+    )

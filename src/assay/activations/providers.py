@@ -1,0 +1,144 @@
+"""Three places that shards come from: a folder, a model that makes them when they are needed, and memory. All give the same bits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from assay.activations.manifest import Description, Line, open_description, read_lines
+from assay.activations.produce import Producer
+from assay.activations.shard import Shard, read_shard, read_sum
+from assay.activations.source import tensor_identity
+from assay.errors import ShapeMismatch, StoreError
+from assay.sites import Site
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """First and second moments of all rows of a store, in float64."""
+
+    rows: int
+    mean: Float[Tensor, " D"]
+    mean_square: float
+    """E||x||^2."""
+
+    @property
+    def variance(self) -> float:
+        """E||x - mean||^2 = E||x||^2 - ||mean||^2."""
+        return self.mean_square - float(self.mean.square().sum())
+
+
+@runtime_checkable
+class Provider(Protocol):
+    """Shards by index."""
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Rows of each shard."""
+        ...
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def identity(self) -> dict[str, Any]: ...
+
+    def shard(self, index: int) -> Shard: ...
+
+    def moments(self) -> Moments: ...
+
+
+class OnDisk:
+    """The shards of a finished harvest. Raises StoreError when it is not finished, CorruptData."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.description: Description = open_description(folder)
+        self.lines: dict[int, Line] = read_lines(folder, self.description)
+        if len(self.lines) < len(self.rows):
+            raise StoreError(
+                f"{folder} holds {len(self.lines)} of {len(self.rows)} shards",
+                expected="a finished harvest",
+                do="Run the same harvest again; it goes on where it stopped.",
+            )
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        return self.description.shards
+
+    @property
+    def width(self) -> int:
+        return self.description.width
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return self.description.identity()
+
+    def shard(self, index: int) -> Shard:
+        return read_shard(self.folder, self.lines[index], self.description)
+
+    def moments(self) -> Moments:
+        """From the sums of the shards and the manifest; the activations are not read."""
+        lines = [self.lines[index] for index in range(len(self.rows))]
+        total = torch.zeros(self.width, dtype=torch.float64)
+        for line in lines:
+            total += read_sum(self.folder, line, self.description)
+        return _moments(sum(self.rows), total, sum(line.sum_of_squares for line in lines))
+
+
+class Live:
+    """The shards that a harvest would write, made by running the model each time."""
+
+    def __init__(self, producer: Producer, site: Site) -> None:
+        self.producer, self.site = producer, site
+        self.width = producer.widths([site])[site]
+        self.rows = producer.plan.rows
+        self.identity = producer.describe(site, str(site), self.width).identity()
+
+    def shard(self, index: int) -> Shard:
+        return self.producer.shards(index, [self.site])[self.site]
+
+    def moments(self) -> Moments:
+        """From one run of the model over everything."""
+        return _moments_of(self)
+
+
+class InMemory:
+    """Tensors [N D] as shards; the origin of a row is its number among all rows, at position 0. Raises ShapeMismatch."""
+
+    def __init__(self, tensors: list[Float[Tensor, "_ _"]]) -> None:
+        shapes = [tuple(tensor.shape) for tensor in tensors]
+        if not shapes or any(len(shape) != 2 or not shape[0] or shape[1] != shapes[0][1] for shape in shapes):
+            raise ShapeMismatch(
+                f"the shards have the shapes {shapes}", expected="rows x one width, each", do="Reshape them."
+            )
+        self.tensors = tensors
+        self.rows = tuple(len(tensor) for tensor in tensors)
+        self.width = shapes[0][1]
+        self.identity = {"source": {"kind": "memory", "shards": [tensor_identity(tensor) for tensor in tensors]}}
+
+    def shard(self, index: int) -> Shard:
+        first = sum(self.rows[:index])
+        numbers = torch.arange(first, first + self.rows[index], dtype=torch.int32)
+        return Shard(index, self.tensors[index], torch.stack([numbers, torch.zeros_like(numbers)], dim=1))
+
+    def moments(self) -> Moments:
+        return _moments_of(self)
+
+
+def _moments_of(provider: Provider) -> Moments:
+    total, squares = torch.zeros(provider.width, dtype=torch.float64), 0.0
+    for index in range(len(provider.rows)):
+        shard = provider.shard(index)
+        total += shard.sum()
+        squares += shard.sum_of_squares()
+    return _moments(sum(provider.rows), total, squares)
+
+
+def _moments(rows: int, total: Float[Tensor, " D"], squares: float) -> Moments:
+    return Moments(rows, total / rows, squares / rows)

@@ -1,0 +1,226 @@
+"""How good dictionaries are: on activations alone, or inside the model they are of. One pass serves all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import get_args
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from assay.activations.produce import evaluating
+from assay.activations.source import Inputs, Source
+from assay.analysis.variants import logits_of, shareable
+from assay.dictionary import Dictionary
+from assay.errors import ConfigError
+from assay.metric import Metric, Predictions, Reads, Rows
+from assay.metrics.density import Density, Histogram
+from assay.record import Record, machine
+from assay.sites import Site
+
+POSITIONS = 128
+"""Positions whose distributions over the vocabulary are compared at once."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The numbers of one dictionary."""
+
+    values: dict[str, float | None]
+    """Each metric by name; None where it is not defined."""
+    tokens: int
+    """Activations that were encoded."""
+    predictions: int
+    """Positions whose next token was predicted; 0 without a model."""
+    density: Histogram | None
+    """How often latents fire; None when the metric `density` was not asked for."""
+    shared_prefix: bool | None
+    """Whether all dictionaries shared one run of the layers before the site; None without a model."""
+
+
+@torch.no_grad()
+def evaluate(
+    dictionaries: Mapping[str, Dictionary],
+    batches: Iterable[Tensor],
+    metrics: Sequence[str] | None = None,
+) -> dict[str, Evaluation]:
+    """Measure dictionaries on batches [B D] of raw activations; by default with every metric that needs no model.
+
+    Raises UnknownName, ConfigError for a metric that needs a model, ShapeMismatch.
+    """
+    chosen = _chosen(metrics, ("rows",))
+    arms = {name: _Arm(dictionary, chosen) for name, dictionary in dictionaries.items()}
+    for x in batches:
+        for arm in arms.values():
+            arm.splice(x)
+    return {name: arm.evaluation(shared_prefix=None) for name, arm in arms.items()}
+
+
+@torch.no_grad()
+def evaluate_model(
+    dictionaries: Mapping[str, Dictionary],
+    model: nn.Module,
+    site: Site,
+    source: Source,
+    *,
+    mean: Float[Tensor, " D"],
+    tokens: int,
+    batch_contexts: int = 8,
+    metrics: Sequence[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Evaluation]:
+    """Measure dictionaries on the first `tokens` kept positions of a source (all, if it has fewer), in a causal language model.
+
+    At kept positions the activation is replaced by the reconstruction, by zero and by `mean`; other positions pass through.
+    Cross-entropies are of the next token, at the kept positions that have one in their context. The clean, the zero and the mean
+    forward serve all dictionaries. Where the model allows it, all variants share the layers before the site, one context at a time;
+    otherwise `batch_contexts` contexts run at once, a forward a variant. `progress` is told (tokens done, tokens).
+    Raises UnknownName, ShapeMismatch, SiteNotFound, ConfigError when the source has no token ids or the model no logits.
+    """
+    chosen = _chosen(metrics, get_args(Reads))
+    arms = {name: _Arm(dictionary, chosen) for name, dictionary in dictionaries.items()}
+    changes = [lambda x: x, torch.zeros_like, lambda x: mean.to(x).expand_as(x), *(arm.splice for arm in arms.values())]
+    device = next(chain(model.parameters(), model.buffers()), mean).device
+    together, done = 1, 0
+    with evaluating(model):
+        if len(source):
+            first = _on(device, source.inputs(0, 1))
+            together = shareable(model, site, first.arguments, first.keep)
+        for inputs in _first(tokens, source, batch_contexts if together == 1 else 1):
+            inputs = _on(device, inputs)
+            logits = logits_of(model, site, inputs.arguments, inputs.keep, changes, together)
+            _predict(list(arms.values()), logits, *_next_tokens(inputs))
+            done += int(inputs.keep.sum())
+            if progress is not None:
+                progress(done, tokens)
+    return {name: arm.evaluation(shared_prefix=together > 1) for name, arm in arms.items()}
+
+
+def to_record(arm: str, dictionary: Dictionary, evaluation: Evaluation) -> Record:
+    """The record of a dictionary's evaluation, measured on this machine."""
+    return Record(
+        arm=arm,
+        variant=dictionary.name,
+        dial=dictionary.config.dial_value(),
+        seed=dictionary.config.seed,
+        width=dictionary.config.width,
+        tokens=evaluation.tokens,
+        config_digest=dictionary.config.digest(),
+        values=evaluation.values,
+        machine=machine(),
+    )
+
+
+class _Arm:
+    """A dictionary, its metrics so far, and what they were shown."""
+
+    def __init__(self, dictionary: Dictionary, metrics: Sequence[type[Metric]]) -> None:
+        self.dictionary, self.metrics = dictionary, [metric() for metric in metrics]
+        self.tokens = self.predictions = 0
+
+    def splice(self, x: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
+        """Count the rows, and reconstruct them."""
+        codes = self.dictionary.encode(x)
+        reconstruction = self.dictionary.decode(codes)
+        self.tokens += len(x)
+        self._update("rows", Rows(x, codes, reconstruction))
+        return reconstruction
+
+    def predict(self, predictions: Predictions) -> None:
+        """Count predictions."""
+        self.predictions += len(predictions.clean)
+        self._update("predictions", predictions)
+
+    def evaluation(self, shared_prefix: bool | None) -> Evaluation:
+        values = {metric.name: metric.value() for metric in self.metrics}
+        density = next((metric.histogram() for metric in self.metrics if isinstance(metric, Density)), None)
+        defined = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        return Evaluation(defined, self.tokens, self.predictions, density, shared_prefix)
+
+    def _update(self, reads: Reads, batch: Rows | Predictions) -> None:
+        for metric in self.metrics:
+            if metric.reads == reads:
+                metric.update(batch)
+
+
+def _chosen(names: Sequence[str] | None, reads: Sequence[Reads]) -> list[type[Metric]]:
+    metrics = [Metric.registry.named(name) for name in (Metric.registry.names() if names is None else names)]
+    unfit = [metric.name for metric in metrics if metric.reads not in reads]
+    if names is not None and unfit:
+        raise ConfigError(
+            f"the metric {unfit[0]!r} reads a model's predictions",
+            expected="metrics of activations alone",
+            do="Leave it out, or measure with `evaluate_model`.",
+        )
+    return [metric for metric in metrics if metric.reads in reads]
+
+
+def _on(device: torch.device, inputs: Inputs) -> Inputs:
+    arguments = {name: value.to(device) for name, value in inputs.arguments.items()}
+    return Inputs(arguments, inputs.keep.to(device), inputs.origin)
+
+
+def _first(tokens: int, source: Source, contexts: int) -> Iterator[Inputs]:
+    """The contexts of a source, some at a time, in which the first `tokens` kept positions lie; no other position is kept."""
+    left = tokens
+    for start in range(0, len(source), contexts):
+        inputs = source.inputs(start, min(start + contexts, len(source)))
+        keep = inputs.keep & (inputs.keep.flatten().cumsum(0) <= left).view_as(inputs.keep)
+        some = keep.any(dim=1)
+        if some.any():
+            arguments = {name: value[some] for name, value in inputs.arguments.items()}
+            yield Inputs(arguments, keep[some], inputs.origin[some])
+        left -= int(keep.sum())
+        if left <= 0:
+            return
+
+
+def _next_tokens(inputs: Inputs) -> tuple[Bool[Tensor, "B S"], Int[Tensor, " P"]]:
+    """Kept positions that have a next token in their context, and those tokens."""
+    ids = inputs.arguments.get("input_ids")
+    if ids is None or ids.shape != inputs.keep.shape:
+        raise ConfigError(
+            f"the source gives {', '.join(inputs.arguments)} for {list(inputs.keep.shape)} positions",
+            expected="input_ids, a token a position",
+            do="Measure the activations alone with `evaluate`.",
+        )
+    scored = inputs.keep.clone()
+    scored[:, -1] = False
+    if (real := inputs.arguments.get("attention_mask")) is not None:
+        scored[:, :-1] &= real[:, 1:].bool()
+    return scored, ids.roll(-1, dims=1)[scored]
+
+
+def _predict(
+    arms: Sequence[_Arm],
+    logits: Iterator[Float[Tensor, "B S V"]],
+    scored: Bool[Tensor, "B S"],
+    targets: Int[Tensor, " P"],
+) -> None:
+    """Compare the predictions of the clean, the zero, the mean and each arm's forward, which arrive in this order."""
+    expected = next(logits)[scored].float().log_softmax(-1)
+    clean = F.nll_loss(expected, targets, reduction="none")
+    zero = F.cross_entropy(next(logits)[scored].float(), targets, reduction="none")
+    mean = F.cross_entropy(next(logits)[scored].float(), targets, reduction="none")
+    for arm, predicted in zip(arms, logits, strict=True):
+        spliced, kl = _scores(expected, predicted[scored], targets)
+        arm.predict(Predictions(clean, spliced, zero, mean, kl))
+
+
+def _scores(
+    expected: Float[Tensor, "P V"], logits: Float[Tensor, "P V"], targets: Int[Tensor, " P"]
+) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
+    """Cross-entropy with the targets, and KL of what was expected (log-probabilities) from what is predicted."""
+    losses, divergences = [], []
+    parts = zip(expected.split(POSITIONS), logits.split(POSITIONS), targets.split(POSITIONS), strict=True)
+    for known, predicted, target in parts:
+        predicted = predicted.float().log_softmax(-1)
+        losses.append(F.nll_loss(predicted, target, reduction="none"))
+        probability = known.exp()
+        divergences.append((probability * (known - predicted)).where(probability > 0, 0.0).sum(-1))
+    return torch.cat(losses), torch.cat(divergences)

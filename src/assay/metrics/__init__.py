@@ -1,0 +1,1 @@
+"""One file a metric. A new file here is found by itself."""

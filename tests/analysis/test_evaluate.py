@@ -1,0 +1,408 @@
+"""Dictionaries whose numbers are known (identity, zero, mean), the arms against plain forwards, and sums that batches don't change."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from assay.activations import Inputs, TensorSource
+from assay.analysis.evaluate import Evaluation, evaluate, evaluate_model, to_record
+from assay.dictionaries.relu import ReLU
+from assay.dictionaries.topk import TopK
+from assay.dictionary import Dictionary
+from assay.errors import ConfigError, ShapeMismatch, UnknownName
+from assay.interventions import intervene
+from assay.interventions.splice import Splice
+from assay.metric import Metric
+from assay.sites import Site, capture, locate, replace, tap
+
+D, VOCABULARY, CONTEXT = 16, 53, 9
+
+
+class Contexts:
+    """Random tokens; the first position of every context and some others are not kept."""
+
+    identity: dict[str, Any] = {"kind": "random"}
+
+    def __init__(self, contexts: int = 7) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.ids = torch.randint(VOCABULARY, (contexts, CONTEXT), generator=generator)
+        self.keep = torch.rand(contexts, CONTEXT, generator=generator) < 0.8
+        self.keep[:, 0] = False
+        self.keep[2:3] = False
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def inputs(self, start: int, stop: int) -> Inputs:
+        ids = self.ids[start:stop]
+        return Inputs({"input_ids": ids}, self.keep[start:stop], torch.zeros(*ids.shape, 2, dtype=torch.int32))
+
+
+class PlainModel(nn.Module):
+    """A language model whose last layer refuses a batch that is larger than that of its token ids."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor) -> Any:
+        output = self.model(input_ids=input_ids)
+        if len(output.logits) != len(input_ids):
+            raise ValueError("the batch has grown")
+        return output
+
+
+@pytest.fixture(params=["sdpa", "eager"])
+def model(request: pytest.FixtureRequest) -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    shape = {"hidden_size": D, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=VOCABULARY, initializer_range=0.3, attn_implementation=request.param, **shape)
+    return LlamaForCausalLM(config).eval()
+
+
+@pytest.fixture
+def site(model: LlamaForCausalLM) -> Site:
+    return locate(model, "resid_post.1")
+
+
+def identity() -> ReLU:
+    """relu(x) - relu(-x) = x."""
+    dictionary = ReLU(ReLU.Config(d_in=D, width=2 * D))
+    both = torch.cat([torch.eye(D), -torch.eye(D)])
+    with torch.no_grad():
+        dictionary.encoder.copy_(both)
+        dictionary.atoms.copy_(both)
+    return dictionary
+
+
+def constant(value: Tensor) -> ReLU:
+    """No latent ever fires; the reconstruction is always `value`."""
+    dictionary = ReLU(ReLU.Config(d_in=D, width=8))
+    with torch.no_grad():
+        dictionary.encoder.zero_()
+        dictionary.mean.copy_(value)
+    return dictionary
+
+
+def kept_activations(model: nn.Module, site: Site, source: Contexts) -> Tensor:
+    return capture(model, [site], input_ids=source.ids)[site][source.keep]
+
+
+def trained_like(x: Tensor) -> dict[str, Dictionary]:
+    """Dictionaries that reconstruct something, but not all."""
+    relu, topk = ReLU(ReLU.Config(d_in=D, width=24)), TopK(TopK.Config(d_in=D, width=48, k=4, seed=1))
+    for dictionary in (relu, topk):
+        dictionary.start(x)
+    return {"relu": relu, "topk": topk}
+
+
+def same(one: Evaluation, other: Evaluation) -> None:
+    assert (one.tokens, one.predictions, one.density) == (other.tokens, other.predictions, other.density)
+    for name, value in one.values.items():
+        assert value == pytest.approx(other.values[name], rel=1e-5, abs=1e-6), name
+
+
+def test_identity_zero_and_mean_have_their_known_numbers(model: LlamaForCausalLM, site: Site) -> None:
+    source = Contexts()
+    mean = kept_activations(model, site, source).mean(0)
+    arms: dict[str, Dictionary] = {"identity": identity(), "zero": constant(torch.zeros(D)), "mean": constant(mean)}
+    found = evaluate_model(arms, model, site, source, mean=mean, tokens=10**6)
+    known = {
+        "identity": {
+            "explained_variance": 1,
+            "relative_reconstruction_bias": 1,
+            "relative_reconstruction_bias_raw": 1,
+            "cosine": 1,
+            "l0": D,
+            "loss_recovered_zero": 1,
+            "loss_recovered_mean": 1,
+            "kl": 0,
+        },
+        "zero": {
+            "l0": 0,
+            "dead_fraction": 1,
+            "density": None,
+            "relative_reconstruction_bias": None,
+            "relative_reconstruction_bias_raw": None,
+            "loss_recovered_zero": 0,
+            "ce_spliced": found["zero"].values["ce_zero"],
+        },
+        "mean": {
+            "explained_variance": 0,
+            "loss_recovered_mean": 0,
+            "relative_reconstruction_bias": None,
+            "ce_spliced": found["mean"].values["ce_mean"],
+        },
+    }
+    for arm, values in known.items():
+        for name, value in values.items():
+            assert found[arm].values[name] == pytest.approx(value, abs=1e-5), (arm, name)
+    assert found["zero"].values["explained_variance"] <= 0
+    assert len({found["identity"].values[name] for name in ("ce_clean", "ce_zero", "ce_mean")}) == 3
+    assert found["zero"].density is not None
+    assert found["zero"].density.dead == 8
+
+
+def test_every_number_is_that_of_plain_forwards(model: LlamaForCausalLM, site: Site) -> None:
+    source = Contexts()
+    x = kept_activations(model, site, source)
+    arms = trained_like(x)
+    mean = x.mean(0)
+    scored = source.keep.clone()
+    scored[:, -1] = False
+    targets = source.ids[:, 1:][scored[:, :-1]]
+
+    def log_probabilities() -> Tensor:
+        with torch.no_grad():
+            return model(input_ids=source.ids).logits[scored].double().log_softmax(-1)
+
+    def where_kept(value: Tensor) -> Any:
+        return lambda tensor: torch.where(source.keep[..., None], value, tensor)
+
+    clean = log_probabilities()
+    with replace(model, {site: where_kept(torch.zeros(D))}):
+        zero = log_probabilities()
+    with replace(model, {site: where_kept(mean)}):
+        by_mean = log_probabilities()
+    found = evaluate_model(arms, model, site, source, mean=mean, tokens=10**6)
+    for name, dictionary in arms.items():
+        with intervene(model, {site: (dictionary, Splice())}, keep=source.keep):
+            spliced = log_probabilities()
+        ce_clean, ce_spliced, ce_zero, ce_mean = (
+            float(F.nll_loss(each, targets)) for each in (clean, spliced, zero, by_mean)
+        )
+        expected = {
+            "ce_clean": ce_clean,
+            "ce_spliced": ce_spliced,
+            "ce_zero": ce_zero,
+            "ce_mean": ce_mean,
+            "loss_recovered_zero": (ce_zero - ce_spliced) / (ce_zero - ce_clean),
+            "loss_recovered_mean": (ce_mean - ce_spliced) / (ce_mean - ce_clean),
+            "kl": float((clean.exp() * (clean - spliced)).sum(-1).mean()),
+            **evaluate({name: dictionary}, [x])[name].values,
+        }
+        assert found[name].values == pytest.approx(expected, rel=1e-4, abs=1e-5)
+        assert found[name].values["kl"] > 0.01
+        assert (found[name].tokens, found[name].predictions) == (int(source.keep.sum()), int(scored.sum()))
+
+
+def test_a_shared_prefix_gives_what_a_forward_a_variant_gives(model: LlamaForCausalLM, site: Site) -> None:
+    source = Contexts()
+    x = kept_activations(model, site, source)
+    arms = trained_like(x)
+    plain = PlainModel(model)
+    shared = evaluate_model(arms, model, site, source, mean=x.mean(0), tokens=30)
+    alone = evaluate_model(arms, plain, Site(f"model.{site.path}"), source, mean=x.mean(0), tokens=30, batch_contexts=3)
+    for name in arms:
+        assert shared[name].shared_prefix is True
+        assert alone[name].shared_prefix is False
+        same(shared[name], alone[name])
+
+
+@pytest.mark.parametrize(
+    "name", ["resid_pre.1", "attn_in.1", "z.1", "attn_out.1", "mlp_in.1", "mlp_out.1", "resid_post.2"]
+)
+def test_sites_of_every_kind_give_what_a_forward_a_variant_gives(model: LlamaForCausalLM, name: str) -> None:
+    source, site = Contexts(), locate(model, name)
+    x = kept_activations(model, site, source)
+    arms = trained_like(x)
+    found = evaluate_model(arms, model, site, source, mean=x.mean(0), tokens=20)
+    plain = PlainModel(model)
+    alone = evaluate_model(
+        arms, plain, Site(f"model.{site.path}", site.side), source, mean=x.mean(0), tokens=20, batch_contexts=2
+    )
+    for arm in arms:
+        assert found[arm].shared_prefix is True
+        same(found[arm], alone[arm])
+
+
+def test_a_model_that_mixes_up_a_larger_batch_is_run_one_variant_at_a_time(model: LlamaForCausalLM) -> None:
+    class Mixing(PlainModel):
+        def forward(self, input_ids: Tensor) -> Any:
+            output = self.model(input_ids=input_ids)
+            output.logits = output.logits[:1].expand_as(output.logits) if len(input_ids) == 1 else output.logits
+            return output
+
+    source, site = Contexts(), Site("model.model.layers.1")
+    x = kept_activations(model, Site("model.layers.1"), source)
+    found = evaluate_model(trained_like(x), Mixing(model), site, source, mean=x.mean(0), tokens=20)
+    assert found["relu"].shared_prefix is False
+    assert found["relu"].values["kl"] > 0.01
+
+
+def test_a_tap_is_measured_one_variant_at_a_time() -> None:
+    class Tapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.head = nn.Embedding(VOCABULARY, D), nn.Linear(D, VOCABULARY)
+
+        def forward(self, input_ids: Tensor) -> Any:
+            return SimpleNamespace(logits=self.head(tap("middle", self.embed(input_ids))))
+
+    torch.manual_seed(0)
+    found = evaluate_model(
+        {"identity": identity(), "zero": constant(torch.zeros(D))},
+        Tapped(),
+        Site("middle", "tap"),
+        Contexts(),
+        mean=torch.ones(D),
+        tokens=20,
+    )
+    assert found["identity"].shared_prefix is False
+    assert found["identity"].values["kl"] == pytest.approx(0, abs=1e-6)
+    assert found["zero"].values["loss_recovered_zero"] == 0
+
+
+def test_many_arms_in_several_groups_are_the_same_as_in_one(
+    model: LlamaForCausalLM, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Contexts()
+    x = kept_activations(model, site, source)
+    arms = trained_like(x)
+    whole = evaluate_model(arms, model, site, source, mean=x.mean(0), tokens=30)
+    monkeypatch.setattr("assay.analysis.variants.BUDGET", 2 * CONTEXT * VOCABULARY)
+    pairs = evaluate_model(arms, model, site, source, mean=x.mean(0), tokens=30)
+    monkeypatch.setattr("assay.analysis.variants.BUDGET", CONTEXT * VOCABULARY)
+    single = evaluate_model(arms, model, site, source, mean=x.mean(0), tokens=30)
+    for name in arms:
+        assert (pairs[name].shared_prefix, single[name].shared_prefix) == (True, False)
+        same(whole[name], pairs[name])
+        same(whole[name], single[name])
+
+
+def test_exactly_as_many_tokens_as_asked_whatever_the_batch(model: LlamaForCausalLM, site: Site) -> None:
+    source = Contexts()
+    x = kept_activations(model, site, source)
+    told: list[tuple[int, int]] = []
+    plain, inner = PlainModel(model), Site(f"model.{site.path}")
+    one, three = (
+        evaluate_model(
+            {"a": identity()},
+            plain,
+            inner,
+            source,
+            mean=x.mean(0),
+            tokens=21,
+            batch_contexts=contexts,
+            progress=lambda done, total: told.append((done, total)),
+        )["a"]
+        for contexts in (1, 3)
+    )
+    same(one, three)
+    assert one.tokens == 21
+    assert told[-1] == (21, 21)
+    assert [done for done, _ in told] != [21, 21]
+
+
+def test_a_source_that_is_too_short_is_evaluated_whole(model: LlamaForCausalLM, site: Site) -> None:
+    source = Contexts(2)
+    found = evaluate_model({"a": identity()}, model, site, source, mean=torch.zeros(D), tokens=10**9)
+    assert found["a"].tokens == int(source.keep.sum())
+
+
+def test_no_tokens_at_all_leave_every_number_undefined(model: LlamaForCausalLM, site: Site) -> None:
+    for found in (
+        evaluate_model({"a": identity()}, model, site, Contexts(0), mean=torch.zeros(D), tokens=5)["a"],
+        evaluate_model({"a": identity()}, model, site, Contexts(), mean=torch.zeros(D), tokens=0)["a"],
+        evaluate({"a": identity()}, [])["a"],
+    ):
+        assert set(found.values.values()) == {None}
+        assert (found.tokens, found.predictions) == (0, 0)
+
+
+def test_only_last_positions_leave_predictions_undefined(model: LlamaForCausalLM, site: Site) -> None:
+    source = Contexts()
+    source.keep[:] = False
+    source.keep[:, -1] = True
+    found = evaluate_model({"a": identity()}, model, site, source, mean=torch.zeros(D), tokens=100)["a"]
+    assert (found.tokens, found.predictions, found.values["ce_clean"], found.values["l0"]) == (7, 0, None, D)
+
+
+def test_padding_is_not_predicted(model: LlamaForCausalLM, site: Site) -> None:
+    class Padded(Contexts):
+        def inputs(self, start: int, stop: int) -> Inputs:
+            inputs = super().inputs(start, stop)
+            real = torch.ones_like(inputs.keep).long()
+            real[:, 6:] = 0
+            return Inputs({**inputs.arguments, "attention_mask": real}, inputs.keep & (real == 1), inputs.origin)
+
+    source = Padded()
+    found = evaluate_model({"a": identity()}, model, site, source, mean=torch.zeros(D), tokens=1000)["a"]
+    assert found.shared_prefix is True
+    assert found.predictions == int(source.keep[:, 1:5].sum())
+    assert found.values["kl"] == pytest.approx(0, abs=1e-5)
+
+
+def test_the_model_is_evaluated_without_dropout_and_left_as_it_was(model: LlamaForCausalLM, site: Site) -> None:
+    model.config.attention_dropout = 0.9
+    for layer in model.model.layers:
+        layer.self_attn.attention_dropout = 0.9
+    model.train()
+    found = evaluate_model({"a": identity()}, model, site, Contexts(), mean=torch.zeros(D), tokens=20)["a"]
+    assert found.values["kl"] == pytest.approx(0, abs=1e-5)
+    assert all(module.training for module in model.modules())
+
+
+def test_a_model_in_half_precision_is_measured(model: LlamaForCausalLM, site: Site) -> None:
+    found = evaluate_model({"a": identity()}, model.bfloat16(), site, Contexts(), mean=torch.zeros(D), tokens=20)["a"]
+    assert found.shared_prefix is True
+    assert found.values["loss_recovered_zero"] == pytest.approx(1, abs=0.01)
+
+
+def test_batches_do_not_change_the_numbers_of_activations() -> None:
+    x = 50 + torch.randn(500, D, generator=torch.Generator().manual_seed(0))
+    arms = trained_like(x)
+    whole, split = evaluate(arms, [x]), evaluate(arms, x.split(33))
+    for name in arms:
+        same(whole[name], split[name])
+        assert whole[name].shared_prefix is None
+        assert set(whole[name].values) == {
+            each for each in Metric.registry.names() if Metric.registry.named(each).reads == "rows"
+        }
+
+
+def test_only_the_metrics_that_were_asked_for(model: LlamaForCausalLM, site: Site) -> None:
+    x = torch.randn(5, D, generator=torch.Generator().manual_seed(0))
+    found = evaluate({"a": identity()}, [x], metrics=["l0"])["a"]
+    assert found.values == {"l0": D}
+    assert found.density is None
+    inside = evaluate_model({"a": identity()}, model, site, Contexts(), mean=x[0], tokens=9, metrics=["kl", "l0"])["a"]
+    assert set(inside.values) == {"kl", "l0"}
+
+
+def test_wrong_names_and_shapes_are_refused_with_advice(model: LlamaForCausalLM, site: Site) -> None:
+    x = torch.zeros(2, D)
+    with pytest.raises(UnknownName, match="Did you mean 'cosine'"):
+        evaluate({"a": identity()}, [x], metrics=["cosin"])
+    with pytest.raises(ConfigError, match="'kl' reads a model's predictions"):
+        evaluate({"a": identity()}, [x], metrics=["l0", "kl"])
+    with pytest.raises(ShapeMismatch, match="3 wide"):
+        evaluate({"a": identity()}, [x[:, :3]])
+    with pytest.raises(ConfigError, match="gives no logits"):
+        evaluate_model({"a": identity()}, model.model, Site("layers.1"), Contexts(), mean=x[0], tokens=9)
+
+
+def test_a_source_without_token_ids_is_refused(model: LlamaForCausalLM, site: Site) -> None:
+    source = TensorSource(inputs_embeds=torch.zeros(2, CONTEXT, D), positions=CONTEXT)
+    with pytest.raises(ConfigError, match="the source gives inputs_embeds"):
+        evaluate_model({"a": identity()}, model, site, source, mean=torch.zeros(D), tokens=9)
+
+
+def test_a_record_says_what_was_measured() -> None:
+    dictionary = TopK(TopK.Config(d_in=D, width=40, k=3, seed=5))
+    x = torch.randn(20, D, generator=torch.Generator().manual_seed(0))
+    record = to_record("topk-3", dictionary, evaluate({"a": dictionary}, [x])["a"])
+    assert (record.arm, record.variant, record.dial, record.seed, record.width) == ("topk-3", "topk", 3, 5, 40)
+    assert record.tokens == 20
+    assert record.config_digest == dictionary.config.digest()
+    assert record.values["l0"] == pytest.approx(3, abs=0.5)
+    assert all(value is None or math.isfinite(value) for value in record.values.values())
+    assert record.machine

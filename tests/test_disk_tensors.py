@@ -1,0 +1,141 @@
+"""Tensor files: every bit comes back, and no header is trusted, however hostile."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assay import disk
+from assay.errors import CorruptData
+
+TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(4.0), "c": torch.tensor([1, 2])}
+
+
+@pytest.fixture
+def tensors(tmp_path) -> Path:
+    disk.write_tensors(tmp_path / "t.safetensors", TENSORS)
+    return tmp_path / "t.safetensors"
+
+
+def forge(path: Path, header: Any, data: bytes = b"\0" * 24, length: int | None = None) -> Path:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + data)
+    return path
+
+
+def test_tensors_come_back_bit_for_bit(tensors):
+    found = disk.read_tensors(tensors)
+    assert set(found) == set(TENSORS)
+    assert all(
+        torch.equal(found[name], tensor) and found[name].dtype == tensor.dtype for name, tensor in TENSORS.items()
+    )
+
+
+def test_tensors_in_any_memory_order_are_written(tmp_path):
+    disk.write_tensors(tmp_path / "t", {"t": TENSORS["a"].T, "p": torch.nn.Parameter(TENSORS["a"])})
+    assert torch.equal(disk.read_tensors(tmp_path / "t")["t"], TENSORS["a"].T)
+
+
+def test_the_header_is_read_without_the_data(tensors):
+    assert {name: entry["shape"] for name, entry in disk.tensor_header(tensors).items()} == {
+        "a": [2, 3],
+        "b": [],
+        "c": [2],
+    }
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        {"a": ("F32", (3, 2)), "b": ("F32", ()), "c": ("I64", (2,))},
+        {"a": ("F16", (2, 3)), "b": ("F32", ()), "c": ("I64", (2,))},
+        {"a": ("F32", (2, 3)), "b": ("F32", ())},
+        {"a": ("F32", (2, 3)), "b": ("F32", ()), "c": ("I64", (2,)), "d": ("F32", ())},
+        {},
+    ],
+)
+def test_other_tensors_than_expected_are_refused(tensors, expected):
+    with pytest.raises(CorruptData, match="holds other tensors"):
+        disk.read_tensors(tensors, expected)
+
+
+def test_expected_tensors_are_read(tensors):
+    assert len(disk.read_tensors(tensors, {"a": ("F32", (2, 3)), "b": ("F32", ()), "c": ("I64", (2,))})) == 3
+
+
+A = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}
+HOSTILE_HEADERS = {
+    "not JSON": b"{",
+    "a list": [A],
+    "a text": "a",
+    "deep": b"[" * 100_000,
+    "entry is no table": {"a": 3},
+    "no offsets": {"a": {"dtype": "F32", "shape": [2, 3]}},
+    "no shape": {"a": {"dtype": "F32", "data_offsets": [0, 24]}},
+    "negative shape": {"a": {**A, "shape": [-2, -3]}},
+    "huge shape": {"a": {**A, "shape": [2**62, 2**62]}},
+    "fractional shape": {"a": {**A, "shape": [2.0, 3.0]}},
+    "shape is a text": {"a": {**A, "shape": "23"}},
+    "offsets past the end": {"a": {**A, "data_offsets": [0, 48]}},
+    "offsets before the beginning": {"a": {**A, "data_offsets": [-24, 24]}},
+    "offsets backwards": {"a": {**A, "data_offsets": [24, 0]}, "b": A},
+    "offsets overlap": {"a": A, "b": A},
+    "offsets leave a hole": {"a": {**A, "shape": [1], "data_offsets": [20, 24]}},
+    "offsets are texts": {"a": {**A, "data_offsets": ["0", "24"]}},
+    "offsets are too few": {"a": {**A, "data_offsets": [24]}},
+    "offsets are infinite": b'{"a": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, Infinity]}}',
+    "unknown dtype": {"a": {**A, "dtype": "F99"}},
+    "data too short for the shape": {"a": {**A, "shape": [2, 4]}},
+}
+
+
+@pytest.mark.parametrize("header", HOSTILE_HEADERS.values(), ids=HOSTILE_HEADERS.keys())
+@pytest.mark.parametrize("expected", [None, {"a": ("F32", (2, 3))}], ids=["unasked", "expected"])
+def test_hostile_headers_are_corrupt_data(tmp_path, header, expected):
+    with pytest.raises(CorruptData):
+        disk.read_tensors(forge(tmp_path / "t", header), expected)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=(KeyError, TypeError),
+    reason="tensor_header lets entries through whose dtype is missing or no text",
+)
+@pytest.mark.parametrize("dtype", [{}, {"dtype": ["F32"]}, {"dtype": 3}], ids=["missing", "a list", "a number"])
+def test_a_dtype_that_is_none_is_corrupt_data(tmp_path, dtype):
+    entry = {"shape": [2, 3], "data_offsets": [0, 24], **dtype}
+    with pytest.raises(CorruptData):
+        disk.read_tensors(forge(tmp_path / "t", {"a": entry}), {"a": ("F32", (2, 3))})
+
+
+@pytest.mark.parametrize("length", [2**64 - 1, 2**40, disk.HEADER_LIMIT + 1, 1000, 3])
+def test_a_header_of_the_wrong_length_is_not_read_into_memory(tmp_path, length):
+    with pytest.raises(CorruptData):
+        disk.read_tensors(forge(tmp_path / "t", {"a": A}, length=length))
+
+
+def test_every_truncation_is_noticed(tensors):
+    whole = tensors.read_bytes()
+    for size in range(len(whole)):
+        tensors.write_bytes(whole[:size])
+        with pytest.raises(CorruptData):
+            disk.read_tensors(tensors)
+    tensors.write_bytes(whole + b"\0")
+    with pytest.raises(CorruptData):
+        disk.read_tensors(tensors)
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=200, deadline=None)
+def test_any_bytes_are_tensors_or_corrupt_data(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("bytes") / "t"
+    path.write_bytes(struct.pack("<Q", len(data) // 2) + data)
+    with pytest.raises(CorruptData):
+        disk.read_tensors(path)

@@ -1,0 +1,43 @@
+"""Errors say what was got, what was expected and what to do, and become the exit code that is documented."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+from assay import errors
+from assay.errors import AssayError
+
+KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, AssayError)]
+CODES = {"CorruptData": 3, "Diverged": 4, "OutOfDisk": 5, "OutOfMemory": 6, "Interrupted": 75}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_exit_codes_are_those_of_the_documented_tree(kind):
+    assert kind.exit_code == CODES.get(kind.__name__, 1)
+    (line,) = [line for line in (errors.__doc__ or "").splitlines() if f" {kind.__name__} " in line]
+    assert line.split(kind.__name__)[1].split()[0] == str(kind.exit_code)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_messages_have_three_parts(kind):
+    error = kind("got 3", expected="4", do="Add one.")
+    assert str(error) == "got 3; expected 4. Add one."
+    assert (error.got, error.expected, error.do) == ("got 3", "4", "Add one.")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_part_cannot_be_left_out(kind):
+    with pytest.raises(TypeError):
+        kind("got 3")
+
+
+@pytest.mark.unpickles
+def test_errors_travel_between_processes():
+    error = errors.CorruptData("got", expected="expected", do="do")
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(again) is errors.CorruptData
+        assert str(again) == str(error)
+        assert again.do == "do"

@@ -1,0 +1,213 @@
+"""The loop: same bytes however it is interrupted, many dictionaries on one stream, and a stop at the first NaN."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+from assay.activations import ActivationStore
+from assay.activations.planted import Planted
+from assay.dictionary import Dictionary
+from assay.errors import ConfigError, CorruptData, Diverged, Interrupted, ShapeMismatch
+from assay.training import TrainConfig, train
+
+ROWS = Planted(width=16, atoms=24, active=2.0).sample(2000, key=1)
+
+
+def store(rows: torch.Tensor = ROWS, batch_size: int = 64) -> ActivationStore:
+    return ActivationStore.of(rows, batch_size=batch_size, seed=3)
+
+
+def build(variant: str = "gated", **settings) -> Dictionary:
+    return Dictionary.registry.named(variant).Config(d_in=16, width=32, **settings).build()
+
+
+def arms() -> dict[str, Dictionary]:
+    return {"gated": build(), "topk": build("topk", k=3, k_aux=4)}
+
+
+def settings(steps: int = 40, **changes) -> TrainConfig:
+    defaults = {"dead_window": 200, "resample_at": (0.5,), "resample_dip": 5, "log_every": 5, "checkpoint_every": 10}
+    return TrainConfig(steps=steps, learning_rate=1e-2, **{**defaults, **changes})
+
+
+def finish(folder: Path, config: TrainConfig | None = None) -> dict[str, Dictionary]:
+    trained = arms()
+    list(train(trained, store(), config or settings(), folder=folder))
+    return trained
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_training_lowers_the_loss() -> None:
+    progress = list(train(arms(), store(), settings(steps=100, log_every=1)))
+    for name in ("gated", "topk"):
+        assert progress[-1].arms[name].terms["reconstruction"] < 0.6 * progress[0].arms[name].terms["reconstruction"]
+
+
+def test_two_runs_of_one_seed_are_equal_to_the_byte(tmp_path: Path) -> None:
+    finish(tmp_path / "a")
+    finish(tmp_path / "b")
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+@pytest.mark.parametrize("stopped_at", [5, 17, 20, 33])
+def test_training_resumes_to_the_same_bytes(tmp_path: Path, stopped_at: int) -> None:
+    finish(tmp_path / "whole")
+    steps = iter(range(1, 1000))
+    with pytest.raises(Interrupted):
+        list(train(arms(), store(), settings(), folder=tmp_path / "parts", stop=lambda: next(steps) >= stopped_at))
+    finish(tmp_path / "parts")
+    whole, parts = contents(tmp_path / "whole"), contents(tmp_path / "parts")
+    assert whole["step-00000040/gated.safetensors"] == parts["step-00000040/gated.safetensors"]
+    assert whole["step-00000040/topk.safetensors"] == parts["step-00000040/topk.safetensors"]
+    assert whole["progress.jsonl"] == parts["progress.jsonl"]
+
+
+def test_an_abandoned_generator_resumes_from_its_checkpoint(tmp_path: Path) -> None:
+    finish(tmp_path / "whole")
+    for progress in train(arms(), store(), settings(), folder=tmp_path / "parts"):
+        if progress.step == 25:
+            break
+    finish(tmp_path / "parts")
+    assert contents(tmp_path / "whole") == contents(tmp_path / "parts")
+
+
+def test_kill_9_then_resume_gives_the_same_bytes(tmp_path: Path) -> None:
+    script = tmp_path / "job.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import sys, os, signal, torch
+            torch.set_num_threads(1)
+            from assay.activations import ActivationStore
+            from assay.activations.planted import Planted
+            from assay.dictionary import Dictionary
+            from assay.training import TrainConfig, train
+            rows = Planted(width=16, atoms=24, active=2.0).sample(2000, key=1)
+            arm = Dictionary.registry.named("gated").Config(d_in=16, width=32).build()
+            config = TrainConfig(steps=30, learning_rate=1e-2, log_every=5, checkpoint_every=7)
+            for p in train({"arm": arm}, ActivationStore.of(rows, batch_size=64), config, folder=sys.argv[1]):
+                if len(sys.argv) > 2 and p.step == 15:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            """
+        )
+    )
+    run = [sys.executable, str(script)]
+    subprocess.run([*run, str(tmp_path / "whole")], check=True)
+    killed = subprocess.run([*run, str(tmp_path / "parts"), "kill"], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    subprocess.run([*run, str(tmp_path / "parts")], check=True)
+    assert contents(tmp_path / "whole") == contents(tmp_path / "parts")
+
+
+def test_a_finished_training_does_nothing(tmp_path: Path) -> None:
+    first = finish(tmp_path)
+    before = contents(tmp_path)
+    again = arms()
+    assert list(train(again, store(), settings(), folder=tmp_path)) == []
+    assert contents(tmp_path) == before
+    for name, dictionary in first.items():
+        assert all(map(torch.equal, dictionary.state_dict().values(), again[name].state_dict().values()))
+
+
+def test_dictionaries_that_share_a_stream_train_as_they_would_alone() -> None:
+    together = arms()
+    list(train(together, store(), settings()))
+    alone = {"topk": build("topk", k=3, k_aux=4)}
+    list(train(alone, store(), settings()))
+    assert torch.equal(together["topk"].atoms, alone["topk"].atoms)
+
+
+def test_atoms_keep_unit_norm_unless_freed() -> None:
+    trained = {"gated": build(), "free": build(unfrozen=True)}
+    list(train(trained, store(), settings()))
+    torch.testing.assert_close(trained["gated"].atoms.norm(dim=-1), torch.ones(32))
+    assert (trained["free"].atoms.norm(dim=-1) - 1).abs().max() > 1e-3
+
+
+def test_resampling_revives_dead_latents() -> None:
+    dead = build(sparsity={"value": 0.05})
+    with torch.no_grad():
+        dead.get_parameter("gate_bias")[:16] = -100.0
+    dead.start(ROWS)
+    list(train({"arm": dead}, store(), settings(steps=20, resample_at=(0.5,), dead_window=300)))
+    assert float(dead.get_parameter("gate_bias").detach()[:16].min()) > -1.0
+
+
+def test_nan_in_the_data_stops_at_once_and_names_the_place() -> None:
+    rows = ROWS.clone()
+    rows[1234, 5] = float("nan")
+    broken = store(rows)
+    with pytest.raises(Diverged, match=r"step \d+: the activations hold NaN or infinity, first in shard \d+, row 1234") as caught:
+        dictionary = build()
+        dictionary.start(ROWS)
+        list(train({"arm": dictionary}, broken, settings(steps=100)))
+    assert caught.value.exit_code == 4
+
+
+def test_a_loss_that_overflows_names_arm_and_term() -> None:
+    dictionary = build()
+    dictionary.start(ROWS)
+    with torch.no_grad():
+        dictionary.get_parameter("log_rescale").fill_(200.0)
+    with pytest.raises(Diverged, match="the loss of arm is not finite .*reconstruction"):
+        list(train({"arm": dictionary}, store(), settings()))
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
+    finish(tmp_path)
+    with pytest.raises(ConfigError, match="learning_rate: 0.01 then, 0.02 now"):
+        list(train(arms(), store(), settings().revised({"learning_rate": 0.02}), folder=tmp_path))
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path) -> None:
+    finish(tmp_path / "whole")
+    finish(tmp_path / "parts")
+    newest = tmp_path / "parts" / "step-00000040" / "gated.safetensors"
+    data = bytearray(newest.read_bytes())
+    data[-5] ^= 1
+    newest.write_bytes(bytes(data))
+    finish(tmp_path / "parts")
+    assert contents(tmp_path / "whole") == contents(tmp_path / "parts")
+
+
+def test_when_every_checkpoint_is_damaged_it_says_so(tmp_path: Path) -> None:
+    finish(tmp_path)
+    for path in tmp_path.glob("step-*/gated.safetensors"):
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CorruptData, match="no checkpoint in .* is whole"):
+        finish(tmp_path)
+
+
+def test_a_dictionary_of_another_width_is_refused() -> None:
+    wide = Dictionary.registry.named("relu").Config(d_in=17, width=32).build()
+    with pytest.raises(ShapeMismatch, match="17"):
+        list(train({"arm": wide}, store(), settings()))
+
+
+def test_sigterm_finishes_the_step_saves_and_asks_to_be_continued(tmp_path: Path) -> None:
+    from assay.training.signals import stop_requests
+
+    with stop_requests() as stop, pytest.raises(Interrupted) as caught:
+        for progress in train(arms(), store(), settings(), folder=tmp_path, stop=stop):
+            if progress.step == 15:
+                os.kill(os.getpid(), signal.SIGTERM)
+    assert caught.value.exit_code == 75
+    assert (tmp_path / "step-00000015").is_dir() or (tmp_path / "step-00000016").is_dir()
+
+
+def test_bfloat16_products_keep_float32_masters() -> None:
+    dictionary = build()
+    progress = list(train({"arm": dictionary}, store(), settings(steps=60, compute_dtype="bfloat16")))
+    assert dictionary.atoms.dtype == torch.float32
+    assert progress[-1].arms["arm"].explained_variance > 0.5
