@@ -37,7 +37,7 @@ def test_a_part_cannot_be_left_out(kind):
 @pytest.mark.unpickles
 def test_errors_travel_between_processes():
     error = errors.CorruptData("got", expected="expected", do="do")
-    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301 - our own bytes
         assert type(again) is errors.CorruptData
         assert str(again) == str(error)
         assert again.do == "do"

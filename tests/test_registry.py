@@ -156,7 +156,7 @@ def test_members_are_found_by_being_there(zoo):
 
 
 def test_an_unknown_name_suggests_the_nearest(zoo):
-    with pytest.raises(UnknownName, match="expected one of lion, zebra. Did you mean 'zebra'") as caught:
+    with pytest.raises(UnknownName, match=r"expected one of lion, zebra\. Did you mean 'zebra'") as caught:
         animals(zoo).named("zebro")
     assert caught.value.exit_code == 1
     with pytest.raises(UnknownName, match="assay list"):

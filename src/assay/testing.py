@@ -21,9 +21,9 @@ from torch import Tensor
 
 from assay.activations.planted import Planted
 from assay.codes import SparseCodes
-from assay.config import parse, value_at
+from assay.config import parse
 from assay.dictionary import Dictionary, Step
-from assay.errors import AssayError, ConfigError, ShapeMismatch
+from assay.errors import ConfigError, ShapeMismatch
 from assay.ops import select
 from assay.training.trainer import TrainConfig, Trainee
 
@@ -61,14 +61,19 @@ def check_settings(build: Build) -> None:
     """The registry knows it, its dial names a number, and every setting has a line of description."""
     dictionary = build()
     variant, config = type(dictionary), dictionary.config
-    _expect(
-        dictionary.registry.named(dictionary.name) is variant, "its name leads to it in the registry", dictionary.name
-    )
+    _expect(dictionary.registry.named(dictionary.name) is variant, "its name leads to it", dictionary.name)
     _expect(isinstance(config, variant.Config), "`config` holds its own Config", type(config))
     _expect(type(config.dial_value()) in (int, float), f"the dial {config.dial!r} is a number", config.dial_value())
     silent = [name for name, field in type(config).model_fields.items() if not field.description]
     _expect(not silent, "every setting has a docstring, which becomes its help", f"none for {silent}")
     _expect(parse(type(config), config.resolved(), where="settings") == config, "settings survive JSON", config)
+
+
+def check_terms_have_weights(build: Build) -> None:
+    """One loss term for each Weight in the settings, and one Weight for each term."""
+    dictionary = build()
+    terms = dictionary.losses(_step(dictionary, _activations(dictionary))).terms
+    _equal(sorted(terms), sorted(dictionary.config.weights()), "each term has a Weight of its name, and the reverse")
 
 
 def check_shapes(build: Build) -> None:
@@ -87,13 +92,17 @@ def check_shapes(build: Build) -> None:
     _equal(tuple(dictionary.atoms.shape), (dictionary.config.width, dictionary.config.d_in), "atoms are [L D]")
 
 
-def check_terms_have_weights(build: Build) -> None:
-    """One loss term for each Weight in the settings, and one Weight for each term."""
+def check_refuses_wrong_shapes(build: Build) -> None:
+    """Another width, or leading dimensions, raise ShapeMismatch that says the right width."""
     dictionary = build()
-    terms = dictionary.losses(_step(dictionary, _activations(dictionary))).terms
-    _equal(
-        sorted(terms), sorted(dictionary.config.weights()), "each term has a Weight of its name, and each Weight a term"
-    )
+    width = dictionary.config.d_in
+    for shape in [(ROWS, width + 1), (2, 3, width), (width,)]:
+        try:
+            dictionary.encode(torch.zeros(shape))
+        except ShapeMismatch as error:
+            _expect(str(width) in error.expected, f"the message for {shape} says the width {width}", str(error))
+        else:
+            raise AssertionError(f"activations of shape {shape} raise ShapeMismatch; got codes")
 
 
 def check_terms_are_unweighted(build: Build) -> None:
@@ -118,13 +127,28 @@ def check_losses_and_encode_agree(build: Build) -> None:
     _close(raw, dictionary(x), "losses and decode give the same reconstruction", 1e-5)
 
 
+def check_works_in_double(build: Build) -> None:
+    """`dictionary.double()` computes in float64 throughout (a change of one part in 10^10 shows), and agrees with float32."""
+    dictionary = _trained(build)
+    x = _activations(dictionary)
+    single = dictionary(x)
+    double = dictionary.double()
+    _equal(double.encode(x).values.dtype, torch.float64, "codes are float64")
+    _equal(double(x).dtype, torch.float64, "reconstructions are float64")
+    _close(double(x).float(), single, "float32 and float64 agree", 1e-3)
+    codes, nudged = double.encode(x.double()).to_dense(), double.encode(x.double() * (1 + 1e-10)).to_dense()
+    changed = (codes != nudged)[codes != 0].double().mean().item()
+    _expect(changed > 0.5, "a change of one part in 10^10 shows in float64 codes", f"{changed:.0%} of them changed")
+    for name, tensor in _terms_and_gradients(double, _step(double, x)).items():
+        _equal(tensor.dtype, torch.float64, f"{name} is float64")
+
+
 def check_rows_are_independent(build: Build) -> None:
     """A row's codes depend on that row alone, whatever the others are and wherever it stands."""
     dictionary = _trained(build).double()
     x = _activations(dictionary)
     whole = dictionary.encode(x).to_dense()
-    order = torch.randperm(len(x), generator=_generator(3))
-    _close(dictionary.encode(x[order]).to_dense(), whole[order], "rows in another order have the same codes")
+    _close(dictionary.encode(x.flip(0)).to_dense(), whole.flip(0), "rows in another order have the same codes")
     _close(dictionary.encode(x[::3]).to_dense(), whole[::3], "some of the rows have the same codes")
     _close(dictionary.encode(x[-1:]).to_dense(), whole[-1:], "a row alone has the same codes")
 
@@ -225,35 +249,6 @@ def check_encode_changes_nothing(build: Build) -> None:
     _expect(torch.equal(ambient, torch.random.get_rng_state()), "encode uses no global randomness", "it was used")
 
 
-def check_refuses_wrong_shapes(build: Build) -> None:
-    """Another width, or leading dimensions, raise ShapeMismatch that says the right width."""
-    dictionary = build()
-    width = dictionary.config.d_in
-    for shape in [(ROWS, width + 1), (2, 3, width), (width,)]:
-        try:
-            dictionary.encode(torch.zeros(shape))
-        except ShapeMismatch as error:
-            _expect(str(width) in error.expected, f"the message for {shape} says the width {width}", str(error))
-        else:
-            raise AssertionError(f"activations of shape {shape} raise ShapeMismatch; got codes")
-
-
-def check_works_in_double(build: Build) -> None:
-    """`dictionary.double()` computes in float64 throughout (a change of one part in 10^10 shows), and agrees with float32."""
-    dictionary = _trained(build)
-    x = _activations(dictionary)
-    single = dictionary(x)
-    double = dictionary.double()
-    _equal(double.encode(x).values.dtype, torch.float64, "codes are float64")
-    _equal(double(x).dtype, torch.float64, "reconstructions are float64")
-    _close(double(x).float(), single, "float32 and float64 agree", 1e-3)
-    codes, nudged = double.encode(x.double()).to_dense(), double.encode(x.double() * (1 + 1e-10)).to_dense()
-    changed = (codes != nudged)[codes != 0].double().mean().item()
-    _expect(changed > 0.5, "a change of one part in 10^10 shows in float64 codes", f"{changed:.0%} of them changed")
-    for name, tensor in _terms_and_gradients(double, _step(double, x)).items():
-        _equal(tensor.dtype, torch.float64, f"{name} is float64")
-
-
 def check_silence_works(build: Build) -> None:
     """Activations equal to the mean, which may fire nothing, and no rows at all, pass through encode, decode and losses."""
     dictionary = _started(build)
@@ -290,46 +285,29 @@ def check_recovers_planted(build: Build) -> None:
             dictionary = build(d_in=planted.width, width=48).config.revised({build().config.dial: dial}).build()
         except ConfigError:
             continue
-        _learn(dictionary, planted.sample, rows=256, config=TrainConfig(steps=500, learning_rate=0.01))
+        _learn(
+            dictionary,
+            planted.sample,
+            256,
+            TrainConfig(steps=500, learning_rate=0.01),
+            torch.tensor([], dtype=torch.int64),
+        )
         found[dial] = planted.recovery(dictionary.atoms)
         if found[dial] >= RECOVERY:
             return
     scores = ", ".join(f"{score:.3f} at {dial:g}" for dial, score in found.items())
-    raise AssertionError(
-        f"planted directions are recovered at {RECOVERY} or better somewhere on the dial; got {scores}"
-    )
+    raise AssertionError(f"planted directions are recovered at {RECOVERY} somewhere on the dial; got {scores}")
 
 
-CHECKS: tuple[Callable[[Build], None], ...] = (
-    check_settings,
-    check_terms_have_weights,
-    check_shapes,
-    check_refuses_wrong_shapes,
-    check_terms_are_unweighted,
-    check_losses_and_encode_agree,
-    check_works_in_double,
-    check_rows_are_independent,
-    check_layouts_decode_alike,
-    check_layouts_learn_alike,
-    check_every_parameter_learns,
-    check_atoms_stay_unit,
-    check_saving_loses_nothing,
-    check_scale_lives_inside,
-    check_is_deterministic,
-    check_encode_changes_nothing,
-    check_silence_works,
-    check_reset_latents,
-    check_recovers_planted,
+CHECKS: tuple[Callable[[Build], None], ...] = tuple(
+    check for name, check in globals().items() if name.startswith("check_") and name != "check_dictionary"
 )
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+"""All checks, in the order in which they stand here: a later one may rely on what an earlier one found."""
 
 
 def _activations(dictionary: Dictionary, rows: int = ROWS, key: int = 0) -> Float[Tensor, "rows D"]:
     """Raw activations with a mean and a scale of their own."""
-    return 3 * torch.randn(rows, dictionary.config.d_in, generator=_generator(key)) + 2
+    return 3 * torch.randn(rows, dictionary.config.d_in, generator=torch.Generator().manual_seed(key)) + 2
 
 
 def _dead(dictionary: Dictionary) -> Tensor:
@@ -349,50 +327,36 @@ def _started(build: Build) -> Dictionary:
 
 def _trained(build: Build) -> Dictionary:
     """A dictionary whose parameters have all left their starting values, a quarter of its latents taken for dead."""
-    dictionary = build()
-    _learn(
-        dictionary,
-        lambda rows, key: _activations(dictionary, rows, key + 10),
-        rows=ROWS,
-        config=TrainConfig(steps=STEPS, learning_rate=3e-3),
-        dead=_dead(dictionary),
-    )
+    dictionary, config = build(), TrainConfig(steps=STEPS, learning_rate=3e-3)
+    _learn(dictionary, lambda rows, key: _activations(dictionary, rows, key + 10), ROWS, config, _dead(dictionary))
     return dictionary
 
 
 def _learn(
-    dictionary: Dictionary,
-    sample: Callable[[int, int], Tensor],
-    *,
-    rows: int,
-    config: TrainConfig,
-    dead: Tensor | None = None,
+    dictionary: Dictionary, sample: Callable[[int, int], Tensor], rows: int, config: TrainConfig, dead: Tensor
 ) -> None:
     dictionary.start(sample(8 * rows, -1))
     trainee, schedule = Trainee(dictionary, config), config.schedule()
     for index in range(config.steps):
-        if dead is not None:
-            trainee.dead.silent[dead] = config.dead_window + 1
+        trainee.dead.silent[dead] = config.dead_window + 1
         _, result, loss = trainee.loss(sample(rows, index), index / config.steps)
         trainee.learn(result, loss, schedule.at(index) * config.learning_rate)
 
 
 def _dial_values(dictionary: Dictionary) -> list[int] | list[float]:
     """Places on the dial to try, likely ones first: whole numbers are counts of active latents, others scale the default."""
-    default = value_at(dictionary.config, dictionary.config.dial)
+    default = dictionary.config.dial_value()
     return [2, 3, 4, 6] if isinstance(default, int) else [default * factor for factor in (4, 2, 8, 1, 16, 0.5)]
 
 
 def _terms_and_gradients(dictionary: Dictionary, step: Step) -> dict[str, Tensor]:
     terms, parameters = dictionary.losses(step).terms, dict(dictionary.named_parameters())
     found: dict[str, Tensor] = {f"term {name!r}": term.detach() for name, term in terms.items()}
-    for name, term in terms.items():
-        if not term.requires_grad:
-            continue
-        gradients = torch.autograd.grad(term, list(parameters.values()), retain_graph=True, allow_unused=True)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            if gradient is not None:
-                found[f"the gradient of {name!r} with respect to {parameter}"] = gradient
+    for term_name, term in terms.items():
+        if term.requires_grad:
+            gradients = torch.autograd.grad(term, [*parameters.values()], retain_graph=True, materialize_grads=True)
+            for name, gradient in zip(parameters, gradients, strict=True):
+                found[f"the gradient of {term_name!r} with respect to {name}"] = gradient
     return found
 
 

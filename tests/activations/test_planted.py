@@ -34,7 +34,7 @@ def test_signed_strengths_go_both_ways():
     strengths = Planted(signed=True).codes(5_000, 0)
     strengths = strengths[strengths != 0]
     assert abs(float((strengths > 0).double().mean()) - 0.5) < 0.02
-    assert 0.5 <= float(strengths.abs().min())
+    assert float(strengths.abs().min()) >= 0.5
 
 
 def test_noise_has_its_standard_deviation():

@@ -113,6 +113,15 @@ def test_nothing_positive_is_an_empty_support_with_zero_gradients(problem):
     assert [float(gradient.abs().sum()) for gradient in gradients] == [0.0, 0.0]
 
 
+def test_second_derivatives_are_refused_rather_than_wrong(problem):
+    x, encoder, bias = problem
+    (gradient,) = torch.autograd.grad(
+        select_top_k(x, encoder, bias, 3).values.square().sum(), encoder, create_graph=True
+    )
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.square().sum().backward()
+
+
 def test_no_rows_give_no_codes(problem):
     _, encoder, bias = problem
     none = torch.zeros(0, WIDTH, dtype=torch.float64)

@@ -60,6 +60,15 @@ def test_decode_and_its_gradients_are_those_of_a_matrix_product(codes, matrices)
     torch.testing.assert_close(got[1], expected[1])
 
 
+def test_second_derivatives_are_refused_rather_than_wrong(matrices):
+    codes = random_codes(0.5)
+    values, atoms = codes.values.clone().requires_grad_(), matrices[1].requires_grad_()
+    decoded = ops.decode(SparseCodes(values, codes.support), atoms)
+    (gradient,) = torch.autograd.grad(decoded.square().sum(), atoms, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.square().sum().backward()
+
+
 def test_decode_of_a_dense_table_is_the_matrix_product(codes, matrices):
     table = codes.to_dense()
     torch.testing.assert_close(ops.decode(SparseCodes.dense(table), matrices[1]), table @ matrices[1])

@@ -97,9 +97,13 @@ class TextSource:
                 do="Give more documents, or another held_out.",
             )
 
-    @cached_property
+    @property
     def identity(self) -> dict[str, Any]:
         """Fingerprints of the documents and of the vocabulary, and every setting."""
+        return self._identity
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
         return {
             "kind": "text",
             "documents": {"count": len(self.documents), "xxh3_128": fingerprint(self.documents)},
@@ -273,9 +277,13 @@ class TensorSource:
             )
         self.arguments, self.positions = arguments, positions
 
-    @cached_property
+    @property
     def identity(self) -> dict[str, Any]:
         """Shape, dtype and xxh3-128 of every tensor."""
+        return self._identity
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
         return {
             "kind": "tensors",
             "arguments": {name: tensor_identity(value) for name, value in self.arguments.items()},

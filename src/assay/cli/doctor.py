@@ -52,7 +52,7 @@ def examine() -> tuple[dict[str, Any], list[str]]:
         )
     except OSError as error:
         faults.append(f"the cache folder {cache} cannot be written ({error.strerror}); set ASSAY_CACHE to one that can")
-    for extra, modules in {"models": ("transformers", "gguf"), "report": ("matplotlib", "jinja2")}.items():
+    for extra, modules in {"models": ("transformers", "gguf")}.items():
         missing = [name for name in modules if importlib.util.find_spec(name) is None]
         facts[f"extra [{extra}]"] = (
             "installed" if not missing else f"missing {', '.join(missing)}: pip install 'assay[{extra}]'"

@@ -22,7 +22,7 @@ class JumpReLU(Dictionary, name="jumprelu", paper="arXiv:2407.14435"):
 
         z = W_enc (x - b_dec) + b_enc;  f = z 1[z > theta],  theta = exp(t) > 0
         loss ||x - xhat(f)||^2 + lambda sum_i 1[z_i > theta_i]
-        estimators, K a rectangle of width 1:  d f/d theta = -(theta/eps) K((z - theta)/eps),  d 1[z > theta]/d theta = -K((z - theta)/eps)/eps
+        estimators, K((z - theta)/eps) a rectangle of width 1:  d f/d theta = -(theta/eps) K,  d 1[z > theta]/d theta = -K/eps
 
     The paper feeds x itself to the encoder; here b_dec is taken off first, as in Gated, so that the two convert into each other.
     """

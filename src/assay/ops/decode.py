@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from assay.codes import CsrSupport, SparseCodes
 from assay.ops import sparse
@@ -29,6 +30,7 @@ class _Decode(torch.autograd.Function):
         return sparse.times(support, values, atoms)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # pyright: ignore
         values, atoms = ctx.saved_tensors
         gradient = gradient.contiguous()

@@ -7,11 +7,13 @@ the first tile keeps more than `CROSSOVER` of its entries, the whole batch takes
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from assay.codes import CsrSupport, DenseSupport, SparseCodes
 from assay.ops import sparse
@@ -24,21 +26,24 @@ TILE = 1 << 21
 
 
 def select_positive(x: Float[Tensor, "B D"], encoder: Float[Tensor, "L D"], bias: Float[Tensor, " L"]) -> SparseCodes:
-    """Products u = W x on the support {u + bias > 0}. `bias` only chooses the support: it gets no gradient here."""
+    """Products u = W x on the support {u > -bias}. `bias` only chooses the support: it gets no gradient here."""
+    counts: list[Tensor] = []
     kept: list[Tensor] = []
     products: list[Tensor] = []
     with torch.no_grad():
         for start, product in _tiles(x, encoder):
-            chosen = (product + bias > 0).view(-1).nonzero().view(-1)
+            mask = product > -bias
+            chosen = mask.view(-1).nonzero().view(-1)
             if start == 0 and len(chosen) > CROSSOVER * product.numel():
                 break
+            counts.append(mask.sum(1))
             kept.append(chosen + start * len(encoder))
-            products.append(product.reshape(-1)[chosen])
+            products.append(product.view(-1).index_select(0, chosen))
     if not kept:
         return _dense(x, encoder, bias)
-    entries = torch.cat(kept)
-    rows = entries // len(encoder)
-    return _on_support(x, encoder, rows, entries - rows * len(encoder), torch.cat(products))
+    rows = torch.repeat_interleave(torch.cat(counts))
+    latents = torch.cat(kept) - rows * len(encoder)
+    return _on_support(x, encoder, rows, latents, torch.cat(products))
 
 
 def select_top_k(
@@ -66,16 +71,23 @@ def select_top_k(
     return _on_support(x, encoder, rows, latents, torch.cat(products).view(-1))
 
 
-def _tiles(x: Tensor, encoder: Tensor):
-    """(first row, products of some rows), in order; the encoder is read once a tile."""
-    rows = max(TILE // max(len(encoder), 1), 1)
+def _tiles(x: Tensor, encoder: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """(first row, products of some rows), in order; each is overwritten by the next. Autocast sets the arithmetic."""
+    kind, dtype = x.device.type, x.dtype
+    if torch.is_autocast_enabled(kind):
+        x, encoder = x.to(torch.get_autocast_dtype(kind)), encoder.to(torch.get_autocast_dtype(kind))
+    rows = max(min(TILE // max(len(encoder), 1), len(x)), 1)
+    buffer = x.new_empty(rows, len(encoder))
     for start in range(0, max(len(x), 1), rows):
-        yield start, (x[start : start + rows] @ encoder.T).to(x.dtype)
+        part = x[start : start + rows]
+        with torch.autocast(kind, enabled=False):
+            product = torch.mm(part, encoder.T, out=buffer[: len(part)])
+        yield start, product.to(dtype)
 
 
 def _dense(x: Tensor, encoder: Tensor, bias: Tensor) -> SparseCodes:
     product = (x @ encoder.T).to(x.dtype)
-    support = DenseSupport(product.detach() + bias.detach() > 0)
+    support = DenseSupport(product.detach() > -bias.detach())
     return SparseCodes(support.confine(product), support)
 
 
@@ -98,6 +110,7 @@ class _Products(torch.autograd.Function):
         return products
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:  # pyright: ignore
         x, encoder = ctx.saved_tensors
         to_x = sparse.times(ctx.support, gradient, encoder) if ctx.needs_input_grad[0] else None
