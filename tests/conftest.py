@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jaxtyping
@@ -53,9 +52,3 @@ def one_thread() -> Iterator[None]:
     """A test that changes the number of threads doesn't slow the next."""
     yield
     torch.set_num_threads(1)
-
-
-@pytest.fixture
-def examples() -> Path:
-    """The repository's root."""
-    return Path(__file__).parent.parent

@@ -77,8 +77,11 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         return []
     lines = read(path).split(b"\n")[:-1]
     try:
-        return [json.loads(line) for line in lines]
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        records = [json.loads(line) for line in lines]
+        if not all(isinstance(record, dict) for record in records):
+            raise ValueError("a record is not a table")
+        return records
+    except (ValueError, RecursionError) as error:
         raise CorruptData(
             f"{path} holds a line that is not JSON ({error})",
             expected="one record a line",

@@ -57,7 +57,7 @@ def model() -> Echo:
     return Echo()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_model() -> type[Echo]:
     return Echo
 

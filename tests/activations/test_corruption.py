@@ -62,7 +62,7 @@ def test_a_whole_store_has_no_problems(store):
 def test_any_flipped_bit_of_a_shard_is_noticed(store):
     path, chance = store / SECOND, random.Random(0)
     size = path.stat().st_size
-    for byte in chance.sample(range(size), 150):
+    for byte in chance.sample(range(size), 100):
         bit = chance.randrange(8)
         flip(path, byte, bit)
         with pytest.raises(CorruptData, match=SECOND) as caught:
@@ -75,10 +75,10 @@ def test_any_flipped_bit_of_a_shard_is_noticed(store):
     assert verify_store(store) == []
 
 
-def test_any_flipped_byte_of_a_header_is_a_typed_error(store):
+def test_any_flipped_bit_of_a_header_is_a_typed_error(store):
     path, chance = store / FIRST, random.Random(1)
     length = int.from_bytes(path.read_bytes()[:HEADER], "little")
-    for byte in range(HEADER + length):
+    for byte in [*range(HEADER), *chance.sample(range(HEADER, HEADER + length), 80)]:
         bit = chance.randrange(8)
         flip(path, byte, bit)
         assert len(verify_store(store)) == 1
@@ -86,9 +86,9 @@ def test_any_flipped_byte_of_a_header_is_a_typed_error(store):
 
 
 @pytest.mark.parametrize("name", ["store.json", "manifest.jsonl"])
-def test_any_flipped_byte_of_the_small_files_is_noticed(store, name):
+def test_any_flipped_bit_of_the_small_files_is_noticed(store, name):
     path, chance = store / name, random.Random(2)
-    for byte in range(path.stat().st_size):
+    for byte in [*chance.sample(range(path.stat().st_size), 120), path.stat().st_size - 1]:
         bit = chance.randrange(8)
         flip(path, byte, bit)
         with pytest.raises((CorruptData, StoreError)):
@@ -242,7 +242,7 @@ def test_every_error_is_a_typed_one(store):
     """Whatever the small files hold after three changes at random, nobody sees a traceback."""
     chance = random.Random(3)
     originals = {name: (store / name).read_bytes() for name in ("store.json", "manifest.jsonl")}
-    for _ in range(150):
+    for _ in range(80):
         for name, data in originals.items():
             damaged = bytearray(data)
             for _ in range(3):

@@ -59,6 +59,10 @@ def test_epochs_seeds_and_windows_have_orders_of_their_own():
     assert epoch(order, 0) != epoch(Order(ROWS, 10, seed=0, window=3), 0)
     assert epoch(order, 0) == epoch(Order(ROWS, 10, seed=0, window=2), 0)
     assert order.windows(0) != order.windows(1)
+    single = Order(ROWS, 10, seed=0, window=6)
+    assert single.rows_of_window(0, 0).tolist() != single.rows_of_window(1, 0).tolist()
+    alike = Order((5, 5), 10, seed=0, window=1)
+    assert alike.rows_of_window(0, 0).tolist() != alike.rows_of_window(0, 1).tolist()
 
 
 def test_place_agrees_with_the_batches():

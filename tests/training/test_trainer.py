@@ -148,7 +148,9 @@ def test_nan_in_the_data_stops_at_once_and_names_the_place() -> None:
     rows = ROWS.clone()
     rows[1234, 5] = float("nan")
     broken = store(rows)
-    with pytest.raises(Diverged, match=r"step \d+: the activations hold NaN or infinity, first in shard \d+, row 1234") as caught:
+    with pytest.raises(
+        Diverged, match=r"step \d+: the activations hold NaN or infinity, first in shard \d+, row 1234"
+    ) as caught:
         dictionary = build()
         dictionary.start(ROWS)
         list(train({"arm": dictionary}, broken, settings(steps=100)))
@@ -160,13 +162,13 @@ def test_a_loss_that_overflows_names_arm_and_term() -> None:
     dictionary.start(ROWS)
     with torch.no_grad():
         dictionary.get_parameter("log_rescale").fill_(200.0)
-    with pytest.raises(Diverged, match="the loss of arm is not finite .*reconstruction"):
+    with pytest.raises(Diverged, match=r"the loss of arm is not finite .*reconstruction"):
         list(train({"arm": dictionary}, store(), settings()))
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
     finish(tmp_path)
-    with pytest.raises(ConfigError, match="learning_rate: 0.01 then, 0.02 now"):
+    with pytest.raises(ConfigError, match=r"learning_rate: 0\.01 then, 0\.02 now"):
         list(train(arms(), store(), settings().revised({"learning_rate": 0.02}), folder=tmp_path))
 
 
@@ -185,7 +187,7 @@ def test_when_every_checkpoint_is_damaged_it_says_so(tmp_path: Path) -> None:
     finish(tmp_path)
     for path in tmp_path.glob("step-*/gated.safetensors"):
         path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(CorruptData, match="no checkpoint in .* is whole"):
+    with pytest.raises(CorruptData, match=r"no checkpoint in .* is whole"):
         finish(tmp_path)
 
 

@@ -80,6 +80,8 @@ class Line(config.Config):
     """Of all entries, about zero."""
     absmax: float
     """Largest absolute entry."""
+    nonfinite: int = Field(ge=0, le=0)
+    """Entries that are NaN or infinite: none, since a harvest stops at the first one and names it."""
 
 
 def shard_file(index: int) -> str:

@@ -49,6 +49,10 @@ class Shard:
         """Largest absolute entry."""
         return float(max(rows.abs().max() for rows in self._doubles()))
 
+    def nonfinite(self) -> int:
+        """Entries that are NaN or infinite."""
+        return sum(int((~torch.isfinite(rows)).sum()) for rows in self._doubles())
+
     def _doubles(self) -> Iterator[Float[Tensor, "n D"]]:
         return (rows.double() for rows in self.activations.split(ROWS_AT_ONCE))
 
@@ -68,6 +72,7 @@ def write_shard(folder: Path, shard: Shard) -> Line:
         sum_xxh3_128=_hash(total),
         sum_of_squares=shard.sum_of_squares(),
         absmax=shard.absmax(),
+        nonfinite=shard.nonfinite(),
     )
 
 

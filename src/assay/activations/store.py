@@ -74,7 +74,7 @@ class ActivationStore:
     ) -> ActivationStore:
         """The store that `harvest` with the same arguments (its seed is `harvest_seed`) would write, without a disk.
 
-        The model runs whenever a window of shards is needed, in every epoch anew; one or two windows are held in memory.
+        The model runs whenever a window of shards is needed, in every epoch anew; each iterator holds one window in memory.
         Raises StoreError, ConfigError, SiteNotFound, ShapeMismatch, Diverged.
         """
         planned = plan(source, tokens=tokens, rows_per_shard=rows_per_shard, seed=harvest_seed)

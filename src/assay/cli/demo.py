@@ -32,8 +32,7 @@ def run(changes: Changes = [], out: Folder = None, dry_run: Switch = False) -> i
     stages.run_examples(workspace)
     page = stages.run_report(workspace, command=" ".join(["assay demo", *(f"--set {change}" for change in changes)]))
     print(text_table(records))
-    print(
-        f"\nThe same in five commands: assay harvest demo; assay sweep demo; assay evaluate demo; assay report demo; assay verify {workspace.folder}"
-    )
+    verbs = ["harvest demo", "sweep demo", "evaluate demo", "report demo", f"verify {workspace.folder}"]
+    print("\nThe same in five commands: " + "; ".join(f"assay {verb}" for verb in verbs))
     print(f"Report: {page}")
     return 0

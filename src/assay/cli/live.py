@@ -43,7 +43,7 @@ class Line:
             self.status.update(text)
         elif last or time.monotonic() - self.printed >= PLAIN_EVERY:
             self.printed = time.monotonic()
-            note(text)
+            note(text.replace("\n ", ";"))
 
 
 @contextmanager
@@ -65,20 +65,16 @@ def counting(stage: str, unit: str) -> Iterator[Callable[[int, int], None]]:
 
 def watch(progress: Iterable[Progress], steps: int) -> None:
     """Follow a training to its end."""
-    first: Progress | None = None
     with Line() as line:
         for now in progress:
-            first = first or now
-            rate = (now.tokens - first.tokens) / max(now.seconds - first.seconds, 1e-9)
-            left = (steps - now.step) * (now.tokens / now.step) / max(rate, 1e-9)
-            arms = "; ".join(
+            rate = now.rows_read / max(now.seconds, 1e-9)
+            left = _clock((steps - now.step) * (now.tokens / now.step) / max(rate, 1e-9))
+            arms = "\n  ".join(
                 f"{name} loss {arm.loss:.3f} L0 {arm.l0:.1f} EV {arm.explained_variance:.3f} dead {arm.dead:.1%}"
                 for name, arm in now.arms.items()
             )
-            head = (
-                f"train: step {now.step}/{steps}, {rate:,.0f} tokens/s, {_clock(left)} left, waiting {now.waiting:.0%}"
-            )
-            line.show(f"{head}; {arms}", last=now.step == steps)
+            speed = f"{rate:,.0f} tokens/s, {left} left, waiting for data {now.waiting:.0%}"
+            line.show(f"train: step {now.step}/{steps}, {speed}\n  {arms}", last=now.step == steps)
 
 
 def _clock(seconds: float) -> str:

@@ -7,14 +7,14 @@ from assay.training import TrainConfig
 
 
 def demo() -> Run:
-    """Four sparsities each of Gated and ReLU on one stream of the packaged model's residual stream after a third of its blocks."""
+    """Three sparsities each of Gated and ReLU on one stream of the packaged model's residual stream after a third of its blocks."""
     return Run(
         name="demo",
         title="Gated and ReLU dictionaries of SmolLM2-135M, block 9",
-        harvest=HarvestSettings(site="resid_post.9", tokens=200_000),
+        harvest=HarvestSettings(site="resid_post.9", tokens=160_000),
         batches=BatchSettings(size=2048),
         train=TrainConfig(
-            steps=500,
+            steps=400,
             learning_rate=1e-3,
             dead_window=200_000,
             resample_at=(0.4,),
@@ -22,10 +22,10 @@ def demo() -> Run:
             checkpoint_every=100,
         ),
         dictionaries={
-            "gated": {"variant": "gated", "width": 3072},
-            "relu": {"variant": "relu", "width": 3072},
+            "gated": {"variant": "gated", "width": 2304},
+            "relu": {"variant": "relu", "width": 2304},
         },
-        sweep={"gated": (0.15, 0.25, 0.35, 0.5), "relu": (0.1, 0.15, 0.2, 0.25)},
+        sweep={"gated": (0.15, 0.25, 0.4), "relu": (0.1, 0.15, 0.25)},
         evaluate=EvaluateSettings(tokens=8192),
     )
 

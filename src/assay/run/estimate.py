@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -125,18 +126,23 @@ def _pace(workspace: Workspace) -> ModelPace | None:
         return None
     model = workspace.language_model.model
     site = locate(model, workspace.run.harvest.site)
-    contexts = torch.randint(3, 1000, (workspace.run.harvest.batch_contexts, workspace.run.source.context))
-    captured = capture(model, [site], input_ids=contexts)
-    started = time.perf_counter()
-    capture(model, [site], input_ids=contexts)
-    to_site = (time.perf_counter() - started) / contexts.numel()
-    few = contexts[:2]
-    started = time.perf_counter()
-    with torch.inference_mode():
-        model(input_ids=few)
-    to_end = (time.perf_counter() - started) / few.numel()
+    few = torch.randint(3, 1000, (4, workspace.run.source.context))
+    width = capture(model, [site], input_ids=few)[site].shape[-1]
+    to_site = _seconds(lambda: capture(model, [site], input_ids=few)) / few.numel()
+    to_end = _seconds(lambda: model(input_ids=few)) / few.numel()
     memory = sum(p.numel() * p.element_size() for p in model.parameters())
-    return ModelPace(captured[site].shape[-1], memory, to_site, to_end)
+    return ModelPace(width, memory, to_site, max(to_site, to_end))
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    """The shortest of three times."""
+    times: list[float] = []
+    with torch.inference_mode():
+        for _ in range(3):
+            started = time.perf_counter()
+            run()
+            times.append(time.perf_counter() - started)
+    return min(times)
 
 
 def _known_width(workspace: Workspace) -> int:

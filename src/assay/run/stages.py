@@ -13,6 +13,7 @@ runs/<name>/
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -151,6 +152,9 @@ def run_train(workspace: Workspace, *, sweep: bool, stop: Callable[[], bool] = l
                 "train": workspace.run.train.identity(),
             }
             dictionary.save(workspace.folder / "dictionaries" / name)
+        for other in (workspace.folder / "dictionaries").iterdir():
+            if other.name not in dictionaries:
+                shutil.rmtree(other)
 
 
 def load_arms(workspace: Workspace) -> dict[str, Dictionary]:

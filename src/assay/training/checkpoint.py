@@ -4,8 +4,8 @@
     step-00000400/state.json           step, identity of the run, bytes of the progress log
     step-00000400/MANIFEST.json        sizes and hashes
 
-The order of the data needs no state beyond the step. The newest checkpoint that is whole is used; two are kept, and an old one goes
-only after the new one was read back.
+The order of the data needs no state beyond the step. The newest checkpoint that is whole is used; two are kept while training goes on
+and one when it is done, and an old one goes only after the new one was read back.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KEPT = 2
 
 
 def save(folder: Path, step: int, arms: Mapping[str, Mapping[str, Tensor]], identity: Any, log_bytes: int) -> None:
-    """Write a checkpoint, read it back, and let the oldest go. Raises OutOfDisk, CorruptData."""
+    """Write a checkpoint and read it back. Raises OutOfDisk, CorruptData."""
     target = folder / f"step-{step:08d}"
 
     def fill(part: Path) -> None:
@@ -37,14 +37,13 @@ def save(folder: Path, step: int, arms: Mapping[str, Mapping[str, Tensor]], iden
         raise CorruptData(
             problems[0], expected="the checkpoint just written", do="Check the disk; the one before is whole."
         )
-    prune(folder)
 
 
-def prune(folder: Path) -> None:
-    """Remove all but the newest checkpoints, and what crashes left behind."""
+def prune(folder: Path, keep: int) -> None:
+    """Remove all but the newest `keep` checkpoints, and what crashes left behind."""
     for part in folder.glob("step-*.part*"):
         shutil.rmtree(part)
-    for old in _all(folder)[:-KEPT]:
+    for old in _all(folder)[:-keep]:
         shutil.rmtree(old)
 
 
@@ -69,7 +68,8 @@ def load(path: Path, names: list[str], identity: Any) -> tuple[int, int, dict[st
     """(step, log bytes, tensors of each arm). Raises ConfigError when the checkpoint belongs to another run."""
     state = disk.read_json(path / "state.json")
     if state["identity"] != identity:
-        changed = ", ".join(_differences(state["identity"], identity)) or "settings"
+        differences = _differences(state["identity"], identity)
+        changed = ", ".join(differences[:3]) + (f" and {len(differences) - 3} more" if len(differences) > 3 else "")
         raise ConfigError(
             f"the checkpoint {path} was made with other settings ({changed})",
             expected="the settings of the run that it continues",

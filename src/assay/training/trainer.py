@@ -105,6 +105,8 @@ class Progress:
     arms: dict[str, Measured]
     seconds: float
     """Since this call began."""
+    rows_read: int
+    """Rows seen since this call began."""
     waiting: float
     """Share of that time spent waiting for data."""
 
@@ -219,7 +221,8 @@ def train(
                 trainee.resample(step, result, _generator(config.seed, index, name))
         if logged:
             seconds = time.perf_counter() - started
-            progress = Progress(done, done * store.batch_size, rate, arms, seconds, waited / max(seconds, 1e-9))
+            read = (done - begin) * store.batch_size
+            progress = Progress(done, done * store.batch_size, rate, arms, seconds, read, waited / max(seconds, 1e-9))
             if keeper:
                 disk.append_line(keeper.log, progress.record())
             yield progress
@@ -252,13 +255,13 @@ class Keeper:
             name: {"dictionary": trainee.dictionary.name, "config": trainee.dictionary.config.resolved()}
             for name, trainee in self.trainees.items()
         }
-        order = {"batch_size": self.store.batch_size, "seed": self.store.seed}
+        order = {name: getattr(self.store, name) for name in ("batch_size", "seed", "window")}
         return {"train": self.config.identity(), "arms": arms, "store": self.store.identity, "order": order}
 
     def resume(self) -> int:
         """Steps done; everything is put back as it was then, and the log ends there."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        checkpoint.prune(self.folder)
+        checkpoint.prune(self.folder, keep=checkpoint.KEPT)
         path = checkpoint.latest(self.folder)
         if path is None:
             self.log.unlink(missing_ok=True)
@@ -266,6 +269,8 @@ class Keeper:
         step, log_bytes, arms = checkpoint.load(path, list(self.trainees), self.identity())
         for name, trainee in self.trainees.items():
             trainee.restore(arms[name])
+        if step == self.config.steps:
+            checkpoint.prune(self.folder, keep=1)
         if self.log.exists():
             with open(self.log, "r+b") as log:
                 log.truncate(log_bytes)
@@ -284,6 +289,7 @@ class Keeper:
                     )
         size = self.log.stat().st_size if self.log.exists() else 0
         checkpoint.save(self.folder, step, states, self.identity(), size)
+        checkpoint.prune(self.folder, keep=1 if step == self.config.steps else checkpoint.KEPT)
 
 
 def _generator(seed: int, step: int, arm: str) -> torch.Generator:
