@@ -53,7 +53,6 @@ def test_a_partial_table_keeps_the_other_defaults_of_its_field():
     assert parse(Outer, {"inner": {"name": "x"}}, where="here").inner == Inner(rate=0.25, name="x")
 
 
-@pytest.mark.xfail(strict=True, reason="partial tables two levels down take the class's defaults, not the field's")
 def test_a_partial_table_keeps_defaults_at_any_depth():
     class Outermost(Config):
         outer: Outer = Outer(inner=Inner(rate=0.75, name="deep"))
@@ -98,9 +97,6 @@ def test_numbers_are_finite_numbers(bad):
     complaint({"inner": {"rate": bad}})
 
 
-@pytest.mark.xfail(
-    strict=True, reason="pydantic's lax mode takes true for 1 and '7' for 7, though settings claim to be strict"
-)
 @pytest.mark.parametrize("data", [{"steps": True}, {"steps": "7"}, {"flag": "yes"}, {"inner": {"rate": "0.5"}}])
 def test_values_of_another_type_are_refused(data):
     complaint(data)

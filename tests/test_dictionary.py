@@ -75,16 +75,12 @@ def test_fitting_to_another_width_is_a_shape_mismatch():
         GATED.Config(d_in=5, width=9).build().start(torch.randn(64, 6))
 
 
-@pytest.mark.xfail(strict=True, reason="start fits mean and scale to NaN, or to no rows, without a word")
 @pytest.mark.parametrize("bad", [torch.full((4, 5), torch.nan), torch.zeros(0, 5)], ids=["NaN", "no rows"])
 def test_fitting_to_nothing_usable_is_an_error(bad):
     with pytest.raises(AssayError):
         GATED.Config(d_in=5, width=9).build().start(bad)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="decode takes codes of any width: dense ones fail in a matrix product, CSR ones decode silently"
-)
 @pytest.mark.parametrize("layout", ["dense", "csr"])
 def test_codes_of_another_width_are_a_shape_mismatch(gated, layout):
     codes = SparseCodes.dense(torch.eye(7))
@@ -116,14 +112,10 @@ def test_parameters_of_latents_are_told_from_the_rest(gated):
     assert set(gated.per_latent_parameters()) == {"atoms", "encoder", "gate_bias", "magnitude_bias", "log_rescale"}
 
 
-@pytest.mark.xfail(
-    strict=True, reason="per_latent_parameters goes by length: where width == d_in it takes decoder_bias for a latent's"
-)
 def test_a_square_dictionary_tells_them_apart_too():
     assert "decoder_bias" not in GATED.Config(d_in=6, width=6).build().per_latent_parameters()
 
 
-@pytest.mark.xfail(strict=True, reason="an input that equals decoder_bias has no direction: the new atom is NaN")
 def test_a_latent_reset_along_nothing_stays_finite(gated):
     gated.reset_latents(torch.tensor([2]), torch.zeros(1, 5), 0.2)
     assert bool(torch.isfinite(gated.atoms).all())
@@ -149,7 +141,6 @@ def test_settings_come_back_as_they_were(tmp_path):
     assert again.unit_atoms is False
 
 
-@pytest.mark.xfail(strict=True, reason="save writes float64 (or integer buffers), load expects float32 only")
 def test_whatever_is_saved_can_be_loaded(gated, tmp_path):
     try:
         gated.double().save(tmp_path / "d")
@@ -214,9 +205,6 @@ def test_a_description_of_something_else_is_refused(gated, tmp_path, changes, er
         Dictionary.load(tmp_path / "d")
 
 
-@pytest.mark.xfail(
-    strict=True, raises=RuntimeError, reason="load builds what the description says before it looks at the tensors"
-)
 def test_a_boast_is_refused_before_memory_is_asked_for(gated, tmp_path):
     gated.save(tmp_path / "d")
     redescribe(tmp_path / "d", config={"d_in": 5, "width": 10**14})
@@ -258,10 +246,6 @@ def test_a_variant_needs_a_dial(own_registry):
                 pass
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="`Config = Gated.Config` passes for a Config of its own, and Gated's settings then build the other",
-)
 def test_a_variant_cannot_take_over_anothers_settings(own_registry):
     try:
         with pytest.raises(TypeError):

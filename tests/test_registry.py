@@ -170,17 +170,11 @@ def test_a_name_is_given_once(zoo):
         registry.add("lion", "another")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the hint reads `assay list dictionarys`, a family that the command doesn't know"
-)
 def test_the_hint_is_a_command_that_exists():
     with pytest.raises(UnknownName, match="`assay list dictionaries`"):
         Dictionary.registry.named("xyzzy")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="registry._discovered stays true when a built-in module fails: names are then missing"
-)
 def test_a_module_that_fails_to_import_fails_every_time(zoo, tmp_path):
     (tmp_path / "zoo_package" / "aardvark.py").write_text("raise RuntimeError('half done')")
     registry = animals(zoo)

@@ -23,18 +23,17 @@ C = TypeVar("C", bound="Config")
 class Config(BaseModel):
     """Base of every settings class: immutable, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _keep_defaults_of_partial_tables(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
-        merged = dict(data)
-        for name, field in cls.model_fields.items():
-            if isinstance(merged.get(name), Mapping) and isinstance(field.default, Config):
-                merged[name] = {**dict(field.default), **merged[name]}
-        return merged
+        defaults = {name: field.default for name, field in cls.model_fields.items()}
+        return {name: _completed(defaults.get(name), value) for name, value in data.items()}
 
     def resolved(self) -> dict[str, Any]:
         """Every setting with its value, ready for JSON."""
@@ -50,6 +49,15 @@ class Config(BaseModel):
         for key, value in changes.items():
             set_at(data, key, value)
         return parse(type(self), data, where="changed settings")
+
+
+def _completed(default: Any, value: Any) -> Any:
+    if isinstance(value, list):  # TOML and JSON have no tuples, and settings have no lists
+        return tuple(_completed(None, item) for item in value)
+    if not isinstance(value, Mapping):
+        return value
+    known = dict(default) if isinstance(default, Config) else {}
+    return known | {name: _completed(known.get(name), item) for name, item in value.items()}
 
 
 def set_at(data: dict[str, Any], key: str, value: Any) -> None:

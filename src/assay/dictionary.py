@@ -20,10 +20,12 @@ from torch import Tensor, nn
 
 from assay import __version__, config, disk, ops
 from assay.codes import SparseCodes
-from assay.errors import CorruptData, ShapeMismatch
+from assay.errors import ConfigError, CorruptData, Diverged, ShapeMismatch
 from assay.registry import Registry
 
 TENSORS, DESCRIPTION = "dictionary.safetensors", "dictionary.json"
+DTYPES = {torch.float32: "F32", torch.int64: "I64", torch.bool: "BOOL"}
+"""What a saved dictionary may hold, by its name in a safetensors header."""
 
 
 class Weight(config.Config):
@@ -78,7 +80,7 @@ class Dictionary(nn.Module, ABC):
         """Width D of the activations."""
         width: int = Field(default=16_384, ge=1)
         """Number of latents L."""
-        seed: int = Field(default=0, ge=0)
+        seed: int = Field(default=0, ge=0, lt=2**63)
         """Seed of the initial atoms."""
         reconstruction: Weight = Weight()
         """Squared error of the reconstruction."""
@@ -100,7 +102,8 @@ class Dictionary(nn.Module, ABC):
             return config.value_at(self, self.dial)
 
     def __init_subclass__(cls, *, name: str, paper: str) -> None:
-        if "Config" not in cls.__dict__ or not hasattr(cls.Config, "dial"):
+        own = "Config" in cls.__dict__ and "owner" not in cls.Config.__dict__
+        if not own or not hasattr(cls.Config, "dial"):
             raise TypeError(f"{cls.__qualname__} needs a Config class of its own, with a dial")
         cls.name, cls.paper = name, paper
         cls.Config.owner = cls
@@ -142,7 +145,13 @@ class Dictionary(nn.Module, ABC):
 
     @final
     def decode(self, codes: SparseCodes) -> Float[Tensor, "B D"]:
-        """Raw reconstruction of codes."""
+        """Raw reconstruction of codes. Raises ShapeMismatch."""
+        if codes.width != self.config.width:
+            raise ShapeMismatch(
+                f"the codes have {codes.width} latents",
+                expected=f"{self.config.width}",
+                do="Decode codes with the dictionary that made them.",
+            )
         return self.decode_scaled(codes) * self.scale + self.mean
 
     @final
@@ -171,7 +180,9 @@ class Dictionary(nn.Module, ABC):
     def start(self, sample: Float[Tensor, "B D"]) -> None:
         """Fit mean and scale to raw activations, so that x has mean zero and E||x||^2 = 1; then let the variant start from x."""
         self._check(sample)
-        sample = sample.double()
+        sample = sample[torch.isfinite(sample).all(-1)].double()
+        if not len(sample):
+            raise Diverged("no row of the sample is finite", expected="finite activations", do="Harvest them again.")
         self.mean.copy_(sample.mean(0))
         power = (sample - sample.mean(0)).square().sum(-1).mean()
         self.scale.copy_(power.sqrt() if power > 0 else torch.ones(()))
@@ -191,13 +202,15 @@ class Dictionary(nn.Module, ABC):
     @final
     def per_latent_parameters(self) -> dict[str, nn.Parameter]:
         """Parameters with one row a latent, by name."""
-        return {name: p for name, p in self.named_parameters() if p.ndim and len(p) == self.config.width}
+        named = {name: p for name, p in self.named_parameters() if name != "decoder_bias"}
+        return {name: p for name, p in named.items() if p.ndim and len(p) == self.config.width}
 
     @torch.no_grad()
     def reset_latents(self, latents: Int[Tensor, " R"], directions: Float[Tensor, "R D"], encoder_norm: float) -> None:
         """Begin latents anew: unit atom along a direction, encoder row along it with a norm, all else as at the start."""
-        units = directions / directions.norm(dim=-1, keepdim=True)
         fresh = type(self)(self.config).per_latent_parameters()
+        length = directions.norm(dim=-1, keepdim=True)
+        units = torch.where(length > 0, directions / length, fresh["atoms"][latents].to(directions))
         for name, parameter in self.per_latent_parameters().items():
             parameter[latents] = fresh[name][latents].to(parameter)
         self.atoms[latents] = units
@@ -224,7 +237,9 @@ class Dictionary(nn.Module, ABC):
 
     @final
     def save(self, folder: Path | str) -> None:
-        """Write the dictionary to a folder: tensors, settings and provenance. Raises OutOfDisk."""
+        """Write the dictionary to a folder: tensors, settings and provenance. Raises OutOfDisk, ConfigError."""
+        if self.scale.dtype != torch.float32:
+            raise ConfigError(f"the dictionary is {self.scale.dtype}", expected="float32", do="Call .float() before.")
         description = {
             "dictionary": self.name,
             "config": self.config.resolved(),
@@ -249,9 +264,15 @@ class Dictionary(nn.Module, ABC):
             )
         variant = Dictionary.registry.named(_text(description, "dictionary", folder))
         settings = config.parse(variant.Config, _table(description, "config", folder), where=str(folder / DESCRIPTION))
+        atoms = disk.tensor_header(folder / TENSORS).get("atoms", {}).get("shape")
+        if atoms != [settings.width, settings.d_in]:
+            raise CorruptData(
+                f"{folder / TENSORS} holds atoms of shape {atoms}",
+                expected=f"[{settings.width}, {settings.d_in}], as {DESCRIPTION} says",
+                do="Restore the folder.",
+            )
         dictionary = settings.build()
-        state = dictionary.state_dict()
-        expected = {name: ("F32", tuple(tensor.shape)) for name, tensor in state.items()}
+        expected = {name: (DTYPES[t.dtype], tuple(t.shape)) for name, t in dictionary.state_dict().items()}
         dictionary.load_state_dict(disk.read_tensors(folder / TENSORS, expected))
         dictionary.provenance = dict(_table(description, "provenance", folder))
         return dictionary

@@ -22,7 +22,7 @@ from safetensors.torch import load as parse_safetensors
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from assay.errors import CorruptData, MissingMaterial, OutOfDisk
+from assay.errors import CorruptData, MissingMaterial, OutOfDisk, StoreError
 
 MANIFEST = "MANIFEST.json"
 HEADER_LIMIT = 1 << 20
@@ -55,9 +55,11 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def append_line(path: Path, record: Mapping[str, Any]) -> None:
-    """Add one JSON line and sync it; a torn last line is dropped by `read_lines`."""
+    """Add one JSON line and sync it, in place of a torn last line if a crash or a full disk left one."""
     line = (json.dumps(record, sort_keys=True, allow_nan=False) + "\n").encode()
+    whole = read(path).rfind(b"\n") + 1 if path.exists() else 0
     with room_for(path, len(line)), open(path, "ab") as file:
+        file.truncate(whole)
         file.write(line)
         file.flush()
         os.fsync(file.fileno())
@@ -67,7 +69,7 @@ def read_json(path: Path) -> Any:
     """A JSON file. Raises MissingMaterial or CorruptData."""
     try:
         return json.loads(read(path))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptData(f"{path} is not JSON ({error})", expected="what assay wrote", do="Make it again.") from None
 
 
@@ -79,7 +81,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     try:
         records = [json.loads(line) for line in lines]
         if not all(isinstance(record, dict) for record in records):
-            raise ValueError("a record is not a table")
+            raise ValueError("a line is not a table")
         return records
     except (ValueError, RecursionError) as error:
         raise CorruptData(
@@ -132,8 +134,10 @@ def tensor_header(path: Path) -> dict[str, dict[str, Any]]:
         for entry in header.values():
             if not all(isinstance(size, int) and size >= 0 for size in entry["shape"]):
                 raise ValueError("a shape is not a list of sizes")
+            if not isinstance(entry["dtype"], str):
+                raise ValueError("a dtype is not a name")
         return header
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise MissingMaterial(f"there is no file {path}", expected="a safetensors file", do="Check the path.") from None
     except (struct.error, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise _not_tensors(path, error) from None
@@ -155,10 +159,18 @@ def hash_file(path: Path) -> str:
 
 
 def publish(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Fill a folder beside its place, write its MANIFEST last, and rename it into place whole, replacing an older one."""
-    part = folder.with_name(f"{folder.name}.part{os.getpid()}")
+    """Fill a folder beside its place, write its MANIFEST last, and rename it into place whole, replacing an older one.
+
+    Raises OutOfDisk, and StoreError when something that was not published stands at its place.
+    """
+    if folder.exists() and not (folder / MANIFEST).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise StoreError(
+            f"{folder} holds something that assay did not write", expected="a free place", do="Choose another folder."
+        )
+    part, old = (folder.with_name(f"{folder.name}.{what}{os.getpid()}") for what in ("part", "old"))
     shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
+    with room_for(part, 0):
+        part.mkdir(parents=True)
     try:
         fill(part)
         files = sorted(path for path in part.rglob("*") if path.is_file())
@@ -167,11 +179,14 @@ def publish(folder: Path, fill: Callable[[Path], None]) -> None:
         }
         write_json(part / MANIFEST, entries)
         if folder.exists():
-            shutil.rmtree(folder)
+            os.replace(folder, old)
         os.replace(part, folder)
         sync_folder(folder.parent)
     finally:
+        if old.exists() and not folder.exists():
+            os.replace(old, folder)
         shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def check_manifest(folder: Path) -> list[str]:

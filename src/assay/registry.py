@@ -21,13 +21,14 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str, package: str) -> None:
         self.kind, self.package = kind, package
+        self.plural = kind.removesuffix("y") + ("ies" if kind.endswith("y") else "s")
         self._members: dict[str, T] = {}
         self._discovered = False
 
     def add(self, name: str, member: T) -> None:
         """Register `member`; a second member of the same name is a programming error (TypeError)."""
         if name in self._members:
-            raise TypeError(f"two {self.kind}s are called {name!r}: {self._members[name]!r} and {member!r}")
+            raise TypeError(f"two {self.plural} are called {name!r}: {self._members[name]!r} and {member!r}")
         self._members[name] = member
 
     def names(self) -> list[str]:
@@ -41,13 +42,20 @@ class Registry(Generic[T]):
         if name in self._members:
             return self._members[name]
         close = difflib.get_close_matches(name, self._members, n=1)
-        hint = f"Did you mean {close[0]!r}?" if close else f"`assay list {self.kind}s` describes them."
+        hint = f"Did you mean {close[0]!r}?" if close else f"`assay list {self.plural}` describes them."
         raise UnknownName(f"no {self.kind} is called {name!r}", expected=f"one of {', '.join(self.names())}", do=hint)
 
     def _discover(self) -> None:
         if self._discovered:
             return
         self._discovered = True
+        try:
+            self._import_all()
+        except BaseException:
+            self._discovered = False
+            raise
+
+    def _import_all(self) -> None:
         package = importlib.import_module(self.package)
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{self.package}.{module.name}")
@@ -55,7 +63,6 @@ class Registry(Generic[T]):
             try:
                 plugin.load()
             except Exception as error:
-                self._discovered = False
                 raise ConfigError(
                     f"the plug-in {plugin.name!r} ({plugin.value}) failed to import: {error!r}",
                     expected=f"a module that defines a {self.kind}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from assay.activations import Inputs, TensorSource
-from assay.analysis.evaluate import Evaluation, evaluate, evaluate_model, to_record
+from assay.analysis.evaluate import Evaluation, evaluate, evaluate_model
 from assay.dictionaries.relu import ReLU
 from assay.dictionaries.topk import TopK
 from assay.dictionary import Dictionary
@@ -394,15 +393,3 @@ def test_a_source_without_token_ids_is_refused(model: LlamaForCausalLM, site: Si
     source = TensorSource(inputs_embeds=torch.zeros(2, CONTEXT, D), positions=CONTEXT)
     with pytest.raises(ConfigError, match="the source gives inputs_embeds"):
         evaluate_model({"a": identity()}, model, site, source, mean=torch.zeros(D), tokens=9)
-
-
-def test_a_record_says_what_was_measured() -> None:
-    dictionary = TopK(TopK.Config(d_in=D, width=40, k=3, seed=5))
-    x = torch.randn(20, D, generator=torch.Generator().manual_seed(0))
-    record = to_record("topk-3", dictionary, evaluate({"a": dictionary}, [x])["a"])
-    assert (record.arm, record.variant, record.dial, record.seed, record.width) == ("topk-3", "topk", 3, 5, 40)
-    assert record.tokens == 20
-    assert record.config_digest == dictionary.config.digest()
-    assert record.values["l0"] == pytest.approx(3, abs=0.5)
-    assert all(value is None or math.isfinite(value) for value in record.values.values())
-    assert record.machine

@@ -174,8 +174,10 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path) -> None:
     finish(tmp_path / "whole")
-    finish(tmp_path / "parts")
-    newest = tmp_path / "parts" / "step-00000040" / "gated.safetensors"
+    for progress in train(arms(), store(), settings(), folder=tmp_path / "parts"):
+        if progress.step == 35:
+            break
+    newest = tmp_path / "parts" / "step-00000030" / "gated.safetensors"
     data = bytearray(newest.read_bytes())
     data[-5] ^= 1
     newest.write_bytes(bytes(data))
@@ -185,6 +187,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path) 
 
 def test_when_every_checkpoint_is_damaged_it_says_so(tmp_path: Path) -> None:
     finish(tmp_path)
+    assert len(list(tmp_path.glob("step-*"))) == 1
     for path in tmp_path.glob("step-*/gated.safetensors"):
         path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(CorruptData, match=r"no checkpoint in .* is whole"):

@@ -106,7 +106,7 @@ class Report(Config):
     @field_validator("records", mode="before")
     @classmethod
     def _from_rows(cls, records: Any) -> Any:
-        return [_from_row(record) for record in records] if isinstance(records, list | tuple) else records
+        return tuple(_from_row(record) for record in records) if isinstance(records, list | tuple) else records
 
     @field_validator("latents")
     @classmethod

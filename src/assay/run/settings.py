@@ -35,7 +35,7 @@ class SourceSettings(Config):
     """Tokens a context."""
     held_out: float = Field(default=0.1, gt=0, lt=1)
     """Share of the documents that training never sees."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of the order of documents and of which are held out."""
 
 
@@ -52,7 +52,7 @@ class HarvestSettings(Config):
     """About how many rows a shard file holds."""
     batch_contexts: int = Field(default=16, ge=1)
     """Contexts in one forward pass."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of the order of contexts and of rows in a shard."""
 
 
@@ -61,7 +61,7 @@ class BatchSettings(Config):
 
     size: int = Field(default=2048, ge=1)
     """Rows a batch."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of the order."""
     window: int = Field(default=8, ge=1)
     """Shards that are mixed at a time."""

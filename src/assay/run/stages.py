@@ -290,7 +290,8 @@ def _explanations() -> dict[str, Explanation]:
 
 
 def _curves(path: Path) -> dict[str, Curve]:
-    records = disk.read_lines(path)
+    logged = disk.read_lines(path)
+    records = [record for record in logged if None not in (arm["explained_variance"] for arm in record["arms"].values())]
     arms = records[-1]["arms"] if records else {}
 
     def course(name: str, quantity: str) -> tuple[float, ...]:

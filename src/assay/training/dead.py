@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from assay import ops
-from assay.dictionary import Dictionary, Pass
+from assay.dictionary import Dictionary, Pass, Step
 
 RESAMPLED_NORM = 0.2
 """Norm of a new encoder row, as a share of the mean norm of the living ones."""
@@ -27,12 +27,12 @@ class DeadLatents:
 
     def mask(self) -> Bool[Tensor, " L"]:
         """Which latents are dead."""
-        return self.silent > self.window
+        return self.silent >= self.window
 
 
 @torch.no_grad()
 def resample(
-    dictionary: Dictionary, dead: Bool[Tensor, " L"], x: Float[Tensor, "B D"], result: Pass, generator: torch.Generator
+    dictionary: Dictionary, dead: Bool[Tensor, " L"], step: Step, result: Pass, generator: torch.Generator
 ) -> Int[Tensor, " R"]:
     """Point dead latents at inputs that are reconstructed badly; returns which latents were changed.
 
@@ -43,18 +43,19 @@ def resample(
     latents = dead.nonzero().view(-1)
     if not len(latents):
         return latents
-    loss = (x - result.reconstruction).square().sum(-1)
+    loss = (step.target - result.reconstruction).square().sum(-1)
     probabilities = loss.square().double().cpu()
     if not probabilities.sum() > 0:
         return latents[:0]
-    drawn = torch.multinomial(probabilities, len(latents), replacement=True, generator=generator).to(x.device)
+    drawn = torch.multinomial(probabilities, len(latents), replacement=True, generator=generator).to(step.x.device)
     encoder = getattr(dictionary, "encoder", dictionary.atoms)
     living = encoder[~dead].norm(dim=-1).mean() if not dead.all() else torch.ones(())
-    dictionary.reset_latents(latents, x[drawn] - dictionary.decoder_bias, RESAMPLED_NORM * float(living))
+    dictionary.reset_latents(latents, step.x[drawn] - dictionary.decoder_bias, RESAMPLED_NORM * float(living))
     return latents
 
 
-def explained_variance(result: Pass, target: Float[Tensor, "B D"]) -> float:
-    """1 - sum ||xhat - x||^2 / sum ||x - mean x||^2 over one batch: for progress lines; evaluation has its own metric."""
+def explained_variance(result: Pass, target: Float[Tensor, "B D"]) -> float | None:
+    """1 - sum ||xhat - x||^2 / sum ||x - mean x||^2 over one batch, None where x does not vary; evaluation has its own metric."""
+    variance = (target - target.mean(0)).square().sum(-1).mean()
     error = ops.squared_error(result.reconstruction.detach(), target)
-    return float(1 - error / (target - target.mean(0)).square().sum(-1).mean())
+    return float(1 - error / variance) if variance > 0 else None

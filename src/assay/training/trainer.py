@@ -6,12 +6,14 @@ checkpoints and a progress log; stopped anywhere and started again, it ends with
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import xxhash
@@ -23,7 +25,7 @@ from assay import disk
 from assay.activations.store import ActivationStore
 from assay.config import Config
 from assay.dictionary import Dictionary, Pass, Step
-from assay.errors import Diverged, Interrupted
+from assay.errors import ConfigError, CorruptData, Diverged, Interrupted
 from assay.training import checkpoint
 from assay.training.dead import DeadLatents, explained_variance, resample
 from assay.training.optimizer import UnitNormAdam
@@ -49,13 +51,13 @@ class TrainConfig(Config):
     """Last fraction of training, over which it falls to zero."""
     dead_window: int = Field(default=10_000_000, ge=1)
     """Tokens after which a silent latent counts as dead."""
-    resample_at: tuple[float, ...] = ()
+    resample_at: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     """Fractions of training at which dead latents are resampled."""
     resample_dip: int = Field(default=1000, ge=1)
     """Steps in which the learning rate climbs back after a resampling."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of dense products; parameters and moments stay float32."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of resampling."""
     sample_rows: int = Field(default=32_768, ge=1)
     """Rows from which mean, scale and starting values are fitted."""
@@ -87,8 +89,8 @@ class Measured:
     """Unweighted terms by name."""
     l0: float
     """Mean active latents a row."""
-    explained_variance: float
-    """1 - error / variance, on this batch."""
+    explained_variance: float | None
+    """1 - error / variance, on this batch; None where the batch does not vary."""
     dead: float
     """Share of latents silent for the window."""
 
@@ -142,7 +144,7 @@ class Trainee:
 
     def resample(self, step: Step, result: Pass, generator: torch.Generator) -> None:
         """Begin the dead latents anew."""
-        changed = resample(self.dictionary, self.dead.mask(), step.x, result, generator)
+        changed = resample(self.dictionary, self.dead.mask(), step, result, generator)
         self.optimizer.forget(changed)
         self.dead.silent[changed] = 0
 
@@ -193,6 +195,7 @@ def train(
     from the newest. When `stop()` turns true the step is finished, a checkpoint written and Interrupted raised.
     Raises Diverged (naming step, shard and row), ShapeMismatch, ConfigError, CorruptData, OutOfDisk.
     """
+    _check_arms(dictionaries, files=folder is not None)
     trainees = {name: Trainee(dictionary, config) for name, dictionary in dictionaries.items()}
     keeper = Keeper(Path(folder), trainees, config, store) if folder is not None else None
     begin = keeper.resume() if keeper else 0
@@ -271,9 +274,15 @@ class Keeper:
             trainee.restore(arms[name])
         if step == self.config.steps:
             checkpoint.prune(self.folder, keep=1)
-        if self.log.exists():
-            with open(self.log, "r+b") as log:
-                log.truncate(log_bytes)
+        size = self.log.stat().st_size if self.log.exists() else 0
+        if size < log_bytes:
+            raise CorruptData(
+                f"{self.log} is {size} bytes long",
+                expected=f"at least {log_bytes}, as its checkpoint says",
+                do="Restore it, or delete the folder to train from the start.",
+            )
+        if size:
+            os.truncate(self.log, log_bytes)
         return step
 
     def save(self, step: int) -> None:
@@ -290,6 +299,19 @@ class Keeper:
         size = self.log.stat().st_size if self.log.exists() else 0
         checkpoint.save(self.folder, step, states, self.identity(), size)
         checkpoint.prune(self.folder, keep=1 if step == self.config.steps else checkpoint.KEPT)
+
+
+def _check_arms(dictionaries: Mapping[str, Dictionary], *, files: bool) -> None:
+    if files and (bad := [name for name in dictionaries if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name)]):
+        raise ConfigError(
+            f"an arm is called {bad[0]!r}",
+            expected="letters, digits, dots, dashes, underscores",
+            do="Rename it: it names files.",
+        )
+    if len({id(dictionary) for dictionary in dictionaries.values()}) < len(dictionaries):
+        raise ConfigError(
+            "one dictionary stands under two arms", expected="a dictionary an arm", do="Build one for each."
+        )
 
 
 def _generator(seed: int, step: int, arm: str) -> torch.Generator:
