@@ -72,7 +72,7 @@ def describe_latents(
     count: int = 12,
     top: int = 4,
 ) -> list[LatentPage]:
-    """Pages of `latents`, or of the `count` that carry the most energy among those that fire on 0.01 % to 2 % of tokens.
+    """Pages of `latents`, or of the `count` most telling ones (`Firings.telling`).
 
     `readout` is the unembedding [V D] and the final norm's scale; without it no tokens are listed. Raises StoreError.
     """

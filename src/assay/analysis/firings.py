@@ -70,9 +70,14 @@ class Firings:
         )
 
     def telling(self, count: int, rarest: float = 1e-4, commonest: float = 0.02) -> list[int]:
-        """The latents that carry the most energy sum f^2, of those that fire on 0.01 % to 2 % of rows."""
+        """The latents that carry the most energy sum f^2, of those that fire on 0.01 % to 2 % of rows.
+
+        Where most latents fire more often than that, the limit is the median density instead.
+        """
         density = self.density()
-        eligible = (density >= rarest) & (density <= commonest)
+        alive = density[density > 0]
+        limit = max(commonest, float(alive.median())) if len(alive) else commonest
+        eligible = (density >= rarest) & (density <= limit)
         energy = torch.where(eligible, self.energy, 0)
         return energy.topk(min(count, int(eligible.sum()))).indices.tolist()
 

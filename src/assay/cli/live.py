@@ -53,12 +53,10 @@ def counting(stage: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     with Line() as line:
 
         def count(done: int, total: int) -> None:
-            seconds = time.perf_counter() - started
-            rate = done / max(seconds, 1e-9)
-            left = (total - done) / max(rate, 1e-9)
-            line.show(
-                f"{stage}: {done:,}/{total:,} {unit}, {rate:,.0f} {unit}/s, {_clock(left)} left", last=done >= total
-            )
+            if done:
+                rate = done / max(time.perf_counter() - started, 1e-9)
+                left = _clock((total - done) / rate)
+                line.show(f"{stage}: {done:,}/{total:,} {unit}, {rate:,.0f} {unit}/s, {left} left", last=done >= total)
 
         yield count
 

@@ -19,8 +19,8 @@ from assay.run.stages import Workspace
 from assay.sites import capture, locate
 from assay.training.checkpoint import KEPT
 
-STEP_PRODUCTS = 2.6
-"""A training step in encoder products, at the sparsities of the demo (measured there, its dense beginning included)."""
+STEP_PRODUCTS = 3.7
+"""A training step in encoder products, measured on the whole of the demo (its dense beginning included, docs/results/demo.json)."""
 BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
 
 
@@ -126,10 +126,10 @@ def _pace(workspace: Workspace) -> ModelPace | None:
         return None
     model = workspace.language_model.model
     site = locate(model, workspace.run.harvest.site)
-    few = torch.randint(3, 1000, (4, workspace.run.source.context))
-    width = capture(model, [site], input_ids=few)[site].shape[-1]
-    to_site = _seconds(lambda: capture(model, [site], input_ids=few)) / few.numel()
-    to_end = _seconds(lambda: model(input_ids=few)) / few.numel()
+    few = workspace.source("train").inputs(0, 4)
+    width = capture(model, [site], **few.arguments)[site].shape[-1]
+    to_site = _seconds(lambda: capture(model, [site], **few.arguments)) / few.keep.numel()
+    to_end = _seconds(lambda: model(**few.arguments)) / few.keep.numel()
     memory = sum(p.numel() * p.element_size() for p in model.parameters())
     return ModelPace(width, memory, to_site, max(to_site, to_end))
 

@@ -291,7 +291,9 @@ def _explanations() -> dict[str, Explanation]:
 
 def _curves(path: Path) -> dict[str, Curve]:
     logged = disk.read_lines(path)
-    records = [record for record in logged if None not in (arm["explained_variance"] for arm in record["arms"].values())]
+    records = [
+        record for record in logged if None not in (arm["explained_variance"] for arm in record["arms"].values())
+    ]
     arms = records[-1]["arms"] if records else {}
 
     def course(name: str, quantity: str) -> tuple[float, ...]:
@@ -312,12 +314,18 @@ def _curves(path: Path) -> dict[str, Curve]:
 
 def _provenance(workspace: Workspace) -> dict[str, Any]:
     run, store = workspace.run, workspace.store
+    held, source = store.identity, store.identity["source"]
+    rows = run.train.steps * run.batches.size
     return {
-        "model": run.model.name,
-        "site": run.harvest.site,
-        "text": run.source.texts,
-        "rows harvested": store.rows,
-        "rows trained on": run.train.steps * run.batches.size,
+        "model": held["model"].get("identity", run.model.name),
+        "site": f"{run.harvest.site} ({held['site']})",
+        "text": f"{run.source.texts}: {source['documents']['count']:,} documents, xxh3-128 {source['documents']['xxh3_128']}",
+        "vocabulary": f"xxh3-128 {source['tokenizer']['vocabulary']['xxh3_128']}",
+        "context": f"{run.source.context} tokens",
+        "held out": f"{run.source.held_out:.0%} of the documents, seed {run.source.seed}",
+        "harvest": f"{store.rows:,} rows, {held['dtype']}, seed {held['seed']}",
+        "training": f"{run.train.steps:,} steps of {run.batches.size:,} rows, {rows / store.rows:.1f} epochs, order of seed {run.batches.seed}",
+        "learning rate": run.train.learning_rate,
         "settings digest": run.digest(),
         "assay": __version__,
         "machine": machine(),

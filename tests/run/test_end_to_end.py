@@ -1,0 +1,179 @@
+"""The whole path from the shell on a small model in a local folder: harvest, sweep, evaluate, report, verify, and all of it again."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from assay.cli import main
+
+WORDS = [
+    "the",
+    "a",
+    "one",
+    "film",
+    "plot",
+    "joke",
+    "star",
+    "of",
+    "and",
+    "in",
+    "is",
+    "was",
+    "good",
+    "bad",
+    "slow",
+    "not",
+]
+KEYS = {
+    *("variant", "dial", "seed", "l0", "explained_variance", "relative_reconstruction_bias", "loss_recovered_zero"),
+    *("loss_recovered_mean", "ce_clean", "ce_spliced", "ce_zero", "ce_mean", "kl", "dead_fraction", "tokens"),
+}
+
+
+@pytest.fixture(scope="module")
+def toml(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    vocabulary = {word: number for number, word in enumerate(["<unk>", "<end>", *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<end>").save_pretrained(
+        folder / "lm"
+    )
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
+    LlamaForCausalLM(LlamaConfig(vocab_size=len(vocabulary), initializer_range=0.4, **shape)).save_pretrained(
+        folder / "lm"
+    )
+    (folder / "texts").mkdir()
+    draw = random.Random(0)
+    for number in range(120):
+        (folder / "texts" / f"{number:03d}.txt").write_text(" ".join(draw.choices(WORDS, k=40)))
+    path = folder / "small.toml"
+    path.write_text(
+        f"""
+        name = "small"
+        [model]
+        name = "{folder}/lm"
+        [source]
+        texts = "{folder}/texts"
+        context = 16
+        held_out = 0.3
+        [harvest]
+        site = "resid_post.1"
+        tokens = 2000
+        rows_per_shard = 700
+        [batches]
+        size = 128
+        [train]
+        steps = 60
+        learning_rate = 0.01
+        checkpoint_every = 20
+        [dictionaries.gated]
+        variant = "gated"
+        width = 48
+        [dictionaries.topk]
+        variant = "topk"
+        width = 48
+        [sweep]
+        gated = [0.1, 0.3]
+        topk = [2, 6]
+        [evaluate]
+        tokens = 300
+        [latents]
+        count = 3
+        """
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(toml: Path) -> Path:
+    out = toml.parent / "out"
+    for verb in ("harvest", "sweep", "evaluate", "report"):
+        assert main([verb, str(toml), "--out", str(out)]) == 0
+    return out
+
+
+def test_the_report_holds_a_complete_record_of_every_arm(folder: Path) -> None:
+    report = json.loads((folder / "report.json").read_text())
+    assert [(row["variant"], row["dial"]) for row in report["records"]] == [
+        ("gated", 0.1),
+        ("gated", 0.3),
+        ("topk", 2),
+        ("topk", 6),
+    ]
+    for row in report["records"]:
+        assert row.keys() >= KEYS
+        assert row["tokens"] == 300
+        recovered = (row["ce_zero"] - row["ce_spliced"]) / (row["ce_zero"] - row["ce_clean"])
+        assert row["loss_recovered_zero"] == pytest.approx(recovered)
+    topk = {row["dial"]: row for row in report["records"] if row["variant"] == "topk"}
+    assert topk[2]["l0"] <= 2
+    assert topk[6]["explained_variance"] > topk[2]["explained_variance"]
+
+
+def test_the_page_is_there_and_says_how_to_get_it_again(folder: Path, toml: Path) -> None:
+    page = (folder / "report.html").read_text()
+    assert f"assay report {toml}" in page
+    assert "gated-0.1" in page
+
+
+def test_examples_show_the_token_that_the_latent_fires_on(folder: Path) -> None:
+    latents = json.loads((folder / "latents.json").read_text())["latents"]
+    assert len(latents) == 3
+    for latent in latents:
+        for example in latent["examples"]:
+            assert example["values"][example["peak"]] > 0
+            assert len(example["tokens"]) == len(example["values"])
+        top = [example for example in latent["examples"] if example["kind"] == "top"]
+        assert top[0]["values"][top[0]["peak"]] == pytest.approx(latent["maximum"], rel=1e-3)
+
+
+def test_verify_agrees_with_all_of_it(folder: Path) -> None:
+    assert main(["verify", str(folder)]) == 0
+
+
+def test_a_second_time_changes_no_byte(folder: Path) -> None:
+    def contents() -> dict[Path, bytes]:
+        kept = (path for path in folder.rglob("*") if path.is_file() and path.name != "timings.json")
+        return {path: path.read_bytes() for path in kept if path.parent != folder or path.name != "run.json"}
+
+    before = contents()
+    for verb in ("harvest", "sweep", "evaluate"):
+        assert main([verb, str(folder)]) == 0
+    assert contents() == before
+
+
+def test_a_dry_run_says_what_it_takes_and_writes_nothing(
+    toml: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for verb in ("harvest", "train", "sweep"):
+        assert main([verb, str(toml), "--out", str(tmp_path / "none"), "--dry-run"]) == 0
+        printed = capsys.readouterr().out
+        assert "tokens" in printed
+        assert "MiB" in printed or "KiB" in printed
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_unknown_site_names_its_neighbours(toml: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["harvest", str(toml), "--out", str(tmp_path), "--set", "harvest.site=resid_pots.1"]) == 1
+    assert "resid_post.1" in capsys.readouterr().err
+
+
+def test_more_tokens_than_there_are_is_said_before_anything_runs(
+    toml: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["harvest", str(toml), "--out", str(tmp_path), "--set", "harvest.tokens=1000000"]) == 1
+    assert "1,000,000" in capsys.readouterr().err
+
+
+def test_sites_can_be_listed(toml: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "sites", "--model", str(toml.parent / "lm"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sites"]["resid_post.1"] == "model.layers.1:out"
