@@ -13,24 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from assay.cli import main
 
-WORDS = [
-    "the",
-    "a",
-    "one",
-    "film",
-    "plot",
-    "joke",
-    "star",
-    "of",
-    "and",
-    "in",
-    "is",
-    "was",
-    "good",
-    "bad",
-    "slow",
-    "not",
-]
+WORDS = ["the", "a", "one", "film", "plot", "joke", "star", "of", "and", "in", "is", "was", "good", "bad", "slow"]
 KEYS = {
     *("variant", "dial", "seed", "l0", "explained_variance", "relative_reconstruction_bias", "loss_recovered_zero"),
     *("loss_recovered_mean", "ce_clean", "ce_spliced", "ce_zero", "ce_mean", "kl", "dead_fraction", "tokens"),

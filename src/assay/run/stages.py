@@ -13,10 +13,8 @@ runs/<name>/
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -104,74 +102,86 @@ class Workspace:
         """Write run.json, so that later verbs need only the folder."""
         disk.write_json(self.folder / "run.json", self.run.resolved())
 
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Add a stage's seconds to timings.json."""
-        started = time.perf_counter()
-        yield
+    def note_seconds(self, stage: str, seconds: float, *, more: bool = False) -> None:
+        """Write how long a stage took into timings.json; `more` adds to what an interrupted one took before."""
         path = self.folder / "timings.json"
-        before = disk.read_json(path) if path.exists() else {}
-        seconds = before.get(stage, 0.0) + time.perf_counter() - started
-        disk.write_json(path, {**before, stage: round(seconds, 2)})
+        timings = disk.read_json(path) if path.exists() else {}
+        timings[stage] = round(seconds + (timings.get(stage, 0.0) if more else 0.0), 2)
+        disk.write_json(path, timings)
 
 
 def run_harvest(workspace: Workspace, progress: Counter | None = None) -> ActivationStore:
     """Collect the activations of the run's site."""
-    settings = workspace.run.harvest
+    settings, started, worked = workspace.run.harvest, time.perf_counter(), False
     workspace.note_settings()
-    with workspace.timed("harvest"):
-        harvest(
-            workspace.language_model.model,
-            workspace.source("train"),
-            [settings.site],
-            workspace.folder / "activations",
-            tokens=settings.tokens,
-            rows_per_shard=settings.rows_per_shard,
-            batch_contexts=settings.batch_contexts,
-            dtype=settings.dtype,
-            seed=settings.seed,
-            identity={"identity": workspace.language_model.identity},
-            progress=progress,
-        )
+
+    def count(done: int, total: int) -> None:
+        nonlocal worked
+        worked = True
+        if progress:
+            progress(done, total)
+
+    harvest(
+        workspace.language_model.model,
+        workspace.source("train"),
+        [settings.site],
+        workspace.folder / "activations",
+        tokens=settings.tokens,
+        rows_per_shard=settings.rows_per_shard,
+        batch_contexts=settings.batch_contexts,
+        dtype=settings.dtype,
+        seed=settings.seed,
+        identity={"identity": workspace.language_model.identity},
+        progress=count,
+    )
+    if worked:
+        workspace.note_seconds("harvest", time.perf_counter() - started, more=True)
     return workspace.store
 
 
 def run_train(workspace: Workspace, *, sweep: bool, stop: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
     """Train the run's dictionaries on its store, and save them."""
     workspace.note_settings()
-    store = workspace.store
+    store, started, worked = workspace.store, time.perf_counter(), False
     arms = workspace.run.arms(store.width, sweep=sweep)
     dictionaries = {name: settings.build() for name, settings in arms.items()}
-    with workspace.timed("train"):
-        yield from train(dictionaries, store, workspace.run.train, folder=workspace.folder / "training", stop=stop)
-        for name, dictionary in dictionaries.items():
-            dictionary.provenance = {
-                "site": workspace.run.harvest.site,
-                "model": workspace.run.model.name,
-                "store": store.identity,
-                "train": workspace.run.train.identity(),
-            }
-            dictionary.save(workspace.folder / "dictionaries" / name)
-        for other in (workspace.folder / "dictionaries").iterdir():
-            if other.name not in dictionaries:
-                shutil.rmtree(other)
+    try:
+        for progress in train(
+            dictionaries, store, workspace.run.train, folder=workspace.folder / "training", stop=stop
+        ):
+            worked = True
+            yield progress
+    finally:
+        if worked:
+            workspace.note_seconds("train", time.perf_counter() - started, more=True)
+    for name, dictionary in dictionaries.items():
+        dictionary.provenance = {
+            "site": workspace.run.harvest.site,
+            "model": workspace.run.model.name,
+            "store": store.identity,
+            "train": workspace.run.train.identity(),
+        }
+        dictionary.save(workspace.folder / "dictionaries" / name)
 
 
-def load_arms(workspace: Workspace) -> dict[str, Dictionary]:
-    """Every trained dictionary of the run by arm. Raises MissingMaterial before training."""
-    folders = sorted((workspace.folder / "dictionaries").glob("*/dictionary.json"))
-    if not folders:
+def trained_arms(workspace: Workspace) -> list[Path]:
+    """Folders of the dictionaries that the run's settings name and that were trained. Raises MissingMaterial when none was."""
+    width = workspace.store.width
+    named = workspace.run.arms(width, sweep=True) | workspace.run.arms(width, sweep=False)
+    folders = [workspace.folder / "dictionaries" / name for name in named]
+    found = [folder for folder in folders if folder.is_dir()]
+    if not found:
         raise MissingMaterial(
-            f"{workspace.folder} holds no dictionaries",
+            f"{workspace.folder} holds no dictionary of this run",
             expected="a training",
             do=f"Run `assay sweep {workspace.folder}`.",
         )
-    return {path.parent.name: Dictionary.load(path.parent) for path in folders}
+    return found
 
 
 def run_evaluate(workspace: Workspace, progress: Counter | None = None) -> list[Record]:
     """Measure every dictionary on held-out documents, unless just that was measured already."""
-    arms = load_arms(workspace)
+    arms = {folder.name: Dictionary.load(folder) for folder in trained_arms(workspace)}
     inputs = _digest(
         [
             workspace.run.model,
@@ -184,27 +194,28 @@ def run_evaluate(workspace: Workspace, progress: Counter | None = None) -> list[
     path = workspace.folder / "evaluation.json"
     if path.exists() and (known := disk.read_json(path)).get("inputs") == inputs:
         return [Record.model_validate(record) for record in known["records"]]
-    with workspace.timed("evaluate"):
-        model = workspace.language_model.model
-        evaluations = evaluate_model(
-            arms,
-            model,
-            locate(model, workspace.run.harvest.site),
-            workspace.source("held_out"),
-            mean=workspace.store.mean(),
-            tokens=workspace.run.evaluate.tokens,
-            progress=progress,
-        )
-        records = [to_record(name, arms[name], evaluation) for name, evaluation in evaluations.items()]
-        histograms = {name: evaluation.density for name, evaluation in evaluations.items()}
-        disk.write_json(
-            path,
-            {
-                "inputs": inputs,
-                "records": [record.resolved() for record in records],
-                "densities": {name: vars(histogram) for name, histogram in histograms.items()},
-            },
-        )
+    started = time.perf_counter()
+    model = workspace.language_model.model
+    evaluations = evaluate_model(
+        arms,
+        model,
+        locate(model, workspace.run.harvest.site),
+        workspace.source("held_out"),
+        mean=workspace.store.mean(),
+        tokens=workspace.run.evaluate.tokens,
+        progress=progress,
+    )
+    records = [to_record(name, arms[name], evaluation) for name, evaluation in evaluations.items()]
+    histograms = {name: evaluation.density for name, evaluation in evaluations.items()}
+    disk.write_json(
+        path,
+        {
+            "inputs": inputs,
+            "records": [record.resolved() for record in records],
+            "densities": {name: vars(histogram) for name, histogram in histograms.items()},
+        },
+    )
+    workspace.note_seconds("evaluate", time.perf_counter() - started)
     return records
 
 
@@ -215,20 +226,21 @@ def run_examples(workspace: Workspace) -> list[LatentPage]:
     path = workspace.folder / "latents.json"
     if path.exists() and (known := disk.read_json(path)).get("inputs") == inputs:
         return [LatentPage.model_validate(page) for page in known["latents"]]
-    arms = load_arms(workspace)
+    arms = {folder.name: Dictionary.load(folder) for folder in trained_arms(workspace)}
     arm = settings.arm or _middle_arm(workspace, list(arms))
     if arm not in arms:
         raise ConfigError(f"latents.arm = {arm!r}", expected=f"one of {', '.join(arms)}", do="Correct it.")
-    with workspace.timed("examples"):
-        pages = describe_latents(
-            arm,
-            arms[arm],
-            workspace.store,
-            workspace.source("train"),
-            _readout(workspace),
-            count=settings.count,
-        )
-        disk.write_json(path, {"inputs": inputs, "latents": [page.resolved() for page in pages]})
+    started = time.perf_counter()
+    pages = describe_latents(
+        arm,
+        arms[arm],
+        workspace.store,
+        workspace.source("train"),
+        _readout(workspace),
+        count=settings.count,
+    )
+    disk.write_json(path, {"inputs": inputs, "latents": [page.resolved() for page in pages]})
+    workspace.note_seconds("examples", time.perf_counter() - started)
     return pages
 
 
@@ -272,8 +284,7 @@ def _readout(workspace: Workspace) -> tuple[Tensor, Tensor | None] | None:
 
 def _trained(workspace: Workspace) -> list[str]:
     """Hashes of the manifests of every dictionary."""
-    folders = sorted((workspace.folder / "dictionaries").glob("*"))
-    return [f"{folder.name} {disk.hash_file(folder / disk.MANIFEST)}" for folder in folders]
+    return [f"{folder.name} {disk.hash_file(folder / disk.MANIFEST)}" for folder in trained_arms(workspace)]
 
 
 def _digest(parts: list[Any]) -> str:
@@ -315,7 +326,7 @@ def _curves(path: Path) -> dict[str, Curve]:
 def _provenance(workspace: Workspace) -> dict[str, Any]:
     run, store = workspace.run, workspace.store
     held, source = store.identity, store.identity["source"]
-    rows = run.train.steps * run.batches.size
+    epochs = run.train.steps * run.batches.size / store.rows
     return {
         "model": held["model"].get("identity", run.model.name),
         "site": f"{run.harvest.site} ({held['site']})",
@@ -324,7 +335,7 @@ def _provenance(workspace: Workspace) -> dict[str, Any]:
         "context": f"{run.source.context} tokens",
         "held out": f"{run.source.held_out:.0%} of the documents, seed {run.source.seed}",
         "harvest": f"{store.rows:,} rows, {held['dtype']}, seed {held['seed']}",
-        "training": f"{run.train.steps:,} steps of {run.batches.size:,} rows, {rows / store.rows:.1f} epochs, order of seed {run.batches.seed}",
+        "training": f"{run.train.steps:,} steps of {run.batches.size:,} rows, {epochs:.1f} epochs, order of seed {run.batches.seed}",
         "learning rate": run.train.learning_rate,
         "settings digest": run.digest(),
         "assay": __version__,
