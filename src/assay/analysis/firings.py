@@ -69,8 +69,8 @@ class Firings:
             latent, float(self.counts[latent]) / self.rows, float(self.maximum[latent]), tuple(top), tuple(sample)
         )
 
-    def telling(self, count: int, rarest: float = 1e-4, commonest: float = 0.02) -> list[int]:
-        """The latents that carry the most energy sum f^2, of those that fire on 0.01 % to 2 % of rows.
+    def telling(self, count: int, rarest: float = 1e-4, commonest: float = 0.005) -> list[int]:
+        """The latents that carry the most energy sum f^2, of those that fire on 0.01 % to 0.5 % of rows.
 
         Where most latents fire more often than that, the limit is the median density instead.
         """

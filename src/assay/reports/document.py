@@ -1,21 +1,16 @@
-"""Everything a report says, as one frozen record: report.json holds it, report.html shows it, and nothing is in one alone."""
+"""Everything a report says, as one frozen record."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from pydantic import NonNegativeInt, ValidationError, computed_field, field_serializer, field_validator, model_validator
+from pydantic import NonNegativeInt, computed_field, field_serializer, field_validator, model_validator
 
-from assay import disk
 from assay.analysis.examples import LatentPage
 from assay.config import Config
-from assay.errors import CorruptData
 from assay.record import Record
 from assay.reports import findings
-
-DATA, PAGE = "report.json", "report.html"
 
 
 class Explanation(Config):
@@ -119,33 +114,6 @@ class Report(Config):
     @field_serializer("records")
     def _as_rows(self, records: tuple[Record, ...]) -> list[dict[str, Any]]:
         return [record.row() for record in records]
-
-
-def write_report(report: Report, folder: Path | str) -> Path:
-    """Write report.json, then report.html beside it; returns the page. Raises OutOfDisk."""
-    from assay.reports.html import render
-
-    folder = Path(folder)
-    disk.write_json(folder / DATA, report.resolved())
-    disk.write(folder / PAGE, render(report).encode())
-    return folder / PAGE
-
-
-def read_report(path: Path | str) -> Report:
-    """The report of a report.json. Raises MissingMaterial, CorruptData."""
-    data = disk.read_json(Path(path))
-    try:
-        if isinstance(data, dict):
-            data.pop("summary", None)
-        return Report.model_validate(data)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(str(part) for part in problem["loc"]) or "it"
-        raise CorruptData(
-            f"{path} is not a report ({place}: {problem['msg']})",
-            expected="a report.json that assay wrote",
-            do="Run `assay report` on its folder.",
-        ) from None
 
 
 def _from_row(record: Any) -> Any:

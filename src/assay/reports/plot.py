@@ -172,8 +172,12 @@ def curves(
     most = max(s.tokens[-1] for s in drawn)
     unit, unit_name = _unit(most)
     x = Scale(0, most / unit, 44, width - 40)
-    held = [min(late), max(max(s.values) for s in drawn), *([0.0] if percent else [])]
-    y = padded(held, height - 44, 30, log=log, margin=0.05)
+    top = max(max(s.values) for s in drawn)
+    y = (
+        Scale(0, max(1.1 * top, 0.01), height - 44, 30)
+        if percent
+        else padded([min(late), top], height - 44, 30, log=log, margin=0.05)
+    )
     parts = Frame(x, y).draw(f"{unit_name}tokens seen", title, _percent if percent else float)
     parts += [_clipped([_curve(s, x, y, unit) for s in drawn], x, y), *_dials_at_ends(drawn, x, y)]
     finals = ", ".join(f"{s.arm} {significant(s.values[-1])}" for s in drawn)

@@ -33,8 +33,7 @@ from assay.errors import ConfigError, MissingMaterial, SiteNotFound
 from assay.materials import LanguageModel, load_language_model, load_texts
 from assay.metric import Metric
 from assay.record import Record, machine
-from assay.reports import Report, write_report
-from assay.reports.document import Curve, Explanation, Histogram
+from assay.reports import Curve, Explanation, Histogram, Report, write_report
 from assay.run.settings import Run
 from assay.sites import locate, readout
 from assay.training import Progress, train

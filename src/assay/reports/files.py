@@ -1,0 +1,39 @@
+"""A report on disk: report.json holds it, report.html shows it, and nothing is in one alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from assay import disk
+from assay.errors import CorruptData
+from assay.reports.document import Report
+from assay.reports.html import render
+
+DATA, PAGE = "report.json", "report.html"
+
+
+def write_report(report: Report, folder: Path | str) -> Path:
+    """Write report.json, then report.html beside it; returns the page. Raises OutOfDisk."""
+    folder = Path(folder)
+    disk.write_json(folder / DATA, report.resolved())
+    disk.write(folder / PAGE, render(report).encode())
+    return folder / PAGE
+
+
+def read_report(path: Path | str) -> Report:
+    """The report of a report.json. Raises MissingMaterial, CorruptData."""
+    data = disk.read_json(Path(path))
+    try:
+        if isinstance(data, dict):
+            data.pop("summary", None)
+        return Report.model_validate(data)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(str(part) for part in problem["loc"]) or "it"
+        raise CorruptData(
+            f"{path} is not a report ({place}: {problem['msg']})",
+            expected="a report.json that assay wrote",
+            do="Run `assay report` on its folder.",
+        ) from None
