@@ -111,12 +111,12 @@ class Workspace:
 
 def run_harvest(workspace: Workspace, progress: Counter | None = None) -> ActivationStore:
     """Collect the activations of the run's site."""
-    settings, started, worked = workspace.run.harvest, time.perf_counter(), False
+    settings, started = workspace.run.harvest, time.perf_counter()
+    counts: set[int] = set()
     workspace.note_settings()
 
     def count(done: int, total: int) -> None:
-        nonlocal worked
-        worked = True
+        counts.add(done)
         if progress:
             progress(done, total)
 
@@ -133,7 +133,7 @@ def run_harvest(workspace: Workspace, progress: Counter | None = None) -> Activa
         identity={"identity": workspace.language_model.identity},
         progress=count,
     )
-    if worked:
+    if len(counts) > 1:
         workspace.note_seconds("harvest", time.perf_counter() - started, more=True)
     return workspace.store
 
