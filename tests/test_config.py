@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
-from assay.config import Config, parse, parse_assignments, read_toml, set_at, value_at
+from assay.config import Config, differences, parse, parse_assignments, read_toml, set_at, value_at
 from assay.dictionary import Weight
 from assay.errors import ConfigError
 
@@ -218,3 +218,10 @@ def test_a_weight_rises_to_its_value():
     weight = Weight(value=2.0, warmup=0.25)
     assert [weight.at(progress) for progress in (0.0, 0.125, 0.25, 1.0)] == [0.0, 1.0, 2.0, 2.0]
     assert Weight(value=2.0).at(0.0) == 2.0
+
+
+def test_differences_name_the_keys_and_both_values():
+    before = {"a": 1, "b": {"c": 2, "d": 3}, "e": 4}
+    assert differences(before, before) == ""
+    assert differences(before, {"a": 1, "b": {"c": 5, "d": 3}}) == "b.c: 2 then, 5 now; e: 4 then, None now"
+    assert differences({}, {"p": 1, "q": 2, "r": 3, "s": 4, "t": 5}).endswith("and 2 more")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -109,6 +109,20 @@ def _fields_at(kind: type[Config], path: tuple[Any, ...]) -> list[str]:
             return []
         kind = field.annotation
     return sorted(kind.model_fields)
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The settings that differ, as "key: 1 then, 2 now"; the first three, and how many more."""
+    found = list(_differing(before, now, ""))
+    return "; ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+
+
+def _differing(before: Any, now: Any, at: str) -> Iterator[str]:
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in sorted({*before, *now}):
+            yield from _differing(before.get(key), now.get(key), f"{at}.{key}".lstrip("."))
+    elif before != now:
+        yield f"{at}: {before!r} then, {now!r} now"
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -201,8 +201,8 @@ def test_a_damaged_line_is_not_used(run, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"identity": {"name": "another"}}, "model.name: 'echo' there, 'another' asked for"),
-        ({"seed": 1}, "seed: 0 there, 1 asked for"),
+        ({"identity": {"name": "another"}}, "model.name: 'echo' then, 'another' now"),
+        ({"seed": 1}, "seed: 0 then, 1 now"),
         ({"dtype": "bfloat16"}, "dtype"),
         ({"tokens": 400}, "tokens"),
         ({"rows_per_shard": 100}, "rows_per_shard"),
@@ -229,7 +229,7 @@ def test_a_site_of_another_width_is_refused_when_the_harvest_goes_on(run, model,
     run()
     (tmp_path / "store" / EMBED / "shard-00002.safetensors").unlink()
     model.embed.forward = lambda ids: torch.zeros(*ids.shape, 9)
-    with pytest.raises(StoreError, match="width: 6 there, 9 asked for"):
+    with pytest.raises(StoreError, match="width: 6 then, 9 now"):
         run(sites=["embed"])
 
 

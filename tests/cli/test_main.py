@@ -249,6 +249,21 @@ def test_memory_that_runs_out_exits_6(capsys: pytest.CaptureFixture[str]) -> Non
     assert "batches.size" in capsys.readouterr().err
 
 
+def test_sigterm_in_a_verb_without_checkpoints_exits_75_too(capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def verb() -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+        return 0
+
+    try:
+        assert run_guarded(verb, [], "assay x", "x") == 75
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert "same command again" in capsys.readouterr().err
+
+
 def test_a_defect_of_ours_is_not_hidden() -> None:
     def verb() -> int:
         raise ZeroDivisionError

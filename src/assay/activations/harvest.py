@@ -23,6 +23,7 @@ from assay.activations.produce import Producer
 from assay.activations.shard import Shard, write_shard
 from assay.activations.source import Source
 from assay.activations.store import ActivationStore
+from assay.config import differences
 from assay.errors import ConfigError, OutOfDisk, StoreError
 from assay.sites import Site, locate
 
@@ -128,7 +129,7 @@ class SiteFolder:
 
     def _check_same(self, found: Description, wanted: Description) -> None:
         if found.key != wanted.key:
-            changed = "; ".join(_differences(found.identity(), wanted.identity())) or "the shards are divided otherwise"
+            changed = differences(found.identity(), wanted.identity()) or "the shards are divided otherwise"
             raise StoreError(
                 f"{self.path} holds another harvest ({changed})",
                 expected="the same model, source and settings",
@@ -166,12 +167,3 @@ def _check_room(folder: Path, size: int) -> None:
             expected=f"{round(size * ROOM):,} for the shards of this harvest",
             do="Free some space, harvest fewer tokens or sites, or train from a live store, which needs no disk.",
         )
-
-
-def _differences(found: Any, wanted: Any, at: str = "") -> list[str]:
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        keys = sorted({*found, *wanted})
-        return [
-            line for key in keys for line in _differences(found.get(key), wanted.get(key), f"{at}.{key}".lstrip("."))
-        ]
-    return [] if found == wanted else [f"{at}: {found!r} there, {wanted!r} asked for"]

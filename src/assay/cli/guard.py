@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 
 import tyro
@@ -13,7 +15,9 @@ from assay.errors import AssayError
 
 
 def run_guarded(verb: Callable[..., int], arguments: list[str], prog: str, description: str) -> int:
-    """Parse the arguments, run the verb, and return its exit code."""
+    """Parse the arguments, run the verb, and return its exit code. SIGTERM ends a verb as Ctrl-C does, unless it knows better."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return tyro.cli(verb, args=arguments, prog=prog, description=f"{description[0].upper()}{description[1:]}.")
     except SystemExit as stop:  # tyro has printed help (0) or a usage error (2)

@@ -18,6 +18,7 @@ from typing import Any
 from torch import Tensor
 
 from assay import disk
+from assay.config import differences
 from assay.errors import ConfigError, CorruptData
 
 KEPT = 2
@@ -68,10 +69,8 @@ def load(path: Path, names: list[str], identity: Any) -> tuple[int, int, dict[st
     """(step, log bytes, tensors of each arm). Raises ConfigError when the checkpoint belongs to another run."""
     state = disk.read_json(path / "state.json")
     if state["identity"] != identity:
-        differences = _differences(state["identity"], identity)
-        changed = ", ".join(differences[:3]) + (f" and {len(differences) - 3} more" if len(differences) > 3 else "")
         raise ConfigError(
-            f"the checkpoint {path} was made with other settings ({changed})",
+            f"the checkpoint {path} was made with other settings ({differences(state['identity'], identity)})",
             expected="the settings of the run that it continues",
             do="Put them back, or train into another folder.",
         )
@@ -80,10 +79,3 @@ def load(path: Path, names: list[str], identity: Any) -> tuple[int, int, dict[st
 
 def _all(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*") if path.is_dir() and path.name[5:].isdigit())
-
-
-def _differences(old: Any, new: Any, at: str = "") -> list[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = sorted({*old, *new})
-        return [line for key in keys for line in _differences(old.get(key), new.get(key), f"{at}.{key}".lstrip("."))]
-    return [] if old == new else [f"{at}: {old!r} then, {new!r} now"]
