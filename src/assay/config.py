@@ -99,7 +99,9 @@ def _explain(kind: type[Config], problem: Any) -> tuple[str, str]:
         return f"unknown setting {key!r}", hint
     if problem["type"] == "missing":
         return f"setting {key!r} is missing", f"a value for {key!r}"
-    return f"{key} = {problem['input']!r}" if key else "these settings", problem["msg"].removeprefix("Value error, ")
+    return f"{key} = {problem['input']!r}" if key else "these settings", problem["msg"].removeprefix(
+        "Value error, "
+    ).removeprefix("Input should be ")
 
 
 def _fields_at(kind: type[Config], path: tuple[Any, ...]) -> list[str]:

@@ -140,6 +140,18 @@ def test_an_unknown_recipe_suggests_the_nearest(capsys: pytest.CaptureFixture[st
     assert "Did you mean 'demo'?" in fails(capsys, 1, "train", "demmo")
 
 
+def test_a_stray_folder_does_not_hide_a_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()
+    assert "activations of resid_post.9" in fails(capsys, 1, "train", "demo")
+
+
+def test_a_folder_without_a_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "run.json" in fails(capsys, 1, "train", tmp_path)
+
+
 def test_an_unknown_variant_suggests_the_nearest(
     harvested: Path, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,7 +24,7 @@ def open_run(name: str, changes: list[str], out: Path | None) -> Workspace:
     """The workspace of a run that is named by TOML file, recipe or folder. Raises ConfigError, UnknownName, MissingMaterial."""
     path = Path(name)
     revised = parse_assignments(changes)
-    if path.is_dir():
+    if path.is_dir() and ((path / "run.json").is_file() or name not in recipes.names()):
         workspace = Workspace.open(path)
         return Workspace(workspace.run.revised(revised) if revised else workspace.run, out or path)
     if path.suffix == ".toml" or path.is_file():
