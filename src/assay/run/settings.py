@@ -145,10 +145,6 @@ class Run(Config):
                 arms[f"{name}-{dial:g}{suffix}"] = base.revised({base.dial: value, "seed": seed})
         return arms
 
-    def identity(self) -> dict[str, Any]:
-        """What a report says of it: all settings."""
-        return self.resolved()
-
 
 def _settings(name: str, table: Mapping[str, Any], d_in: int) -> Dictionary.Config:
     settings = dict(table)
