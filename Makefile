@@ -1,9 +1,10 @@
 # make demo   the main job: a real model, its activations, dictionaries, a report      make test   every test
-# make check  style, types, layers
+# make check  style, types, layers                                                      make bench  speed, beside the peers
 PYTHON ?= python3
 BIN := .venv/bin
+BENCH := .venv-bench/bin
 
-.PHONY: demo test check setup
+.PHONY: demo test check bench bench-quick setup
 demo: setup
 	$(BIN)/assay demo
 
@@ -16,8 +17,21 @@ check: setup
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+bench: .venv-bench/ready
+	$(BENCH)/python -m benchmarks
+
+bench-quick: .venv-bench/ready
+	$(BENCH)/python -m benchmarks --quick
+
 setup: .venv/ready
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch .venv/ready
+
+.venv-bench/ready: pyproject.toml constraints.txt benchmarks/constraints.txt
+	$(PYTHON) -m venv .venv-bench
+	$(BENCH)/python -m pip install --quiet --constraint constraints.txt --constraint benchmarks/constraints.txt \
+		--editable '.[models]' sae-lens eai-sparsify nnsight
+	$(BENCH)/python -m pip install --quiet --constraint benchmarks/constraints.txt --no-deps dictionary-learning
+	touch .venv-bench/ready

@@ -87,10 +87,10 @@ def test_detached_codes_have_no_history():
 def test_the_transpose_lists_entries_by_latent():
     codes = SparseCodes.dense(TABLE).to_csr()
     assert isinstance(codes.support, CsrSupport)
-    offsets, order = codes.support.transpose
-    assert offsets.tolist() == [0, 1, 2, 3, 5]
+    starts, rows, order = codes.support.transpose
+    assert starts.tolist() == [0, 1, 2, 3, 5]
     assert codes.support.indices[order].tolist() == [0, 1, 2, 3, 3]
-    assert codes.support.rows[order].tolist() == [2, 0, 2, 0, 2]
+    assert rows.tolist() == codes.support.rows[order].tolist() == [2, 0, 2, 0, 2]
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (3, 4)], ids=["no rows", "nothing active"])

@@ -8,6 +8,7 @@ because several values can live on one pattern: a Gated dictionary's gate and it
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -42,6 +43,25 @@ class Support(ABC):
         """Sum of the values of each latent [L]."""
 
 
+Entries = tuple[Tensor, Tensor, Tensor]
+"""Stored entries in row order: where each row starts [B + 1], the latent of each [N], its value [N]."""
+
+ByLatent = tuple[Tensor, Tensor, Tensor]
+"""Entries sorted by latent, rows rising: where each latent starts [L + 1], and the row and the place in CSR order of each entry."""
+
+
+def by_latent(offsets: Int[Tensor, " offsets"], indices: Int[Tensor, " N"], width: int) -> ByLatent:
+    """The entries of a CSR support sorted by latent."""
+    order = torch.argsort(indices, stable=True)
+    rows = torch.repeat_interleave(offsets.diff(), output_size=len(indices))
+    return offsets_of(torch.bincount(indices, minlength=width)), rows[order], order
+
+
+def offsets_of(counts: Int[Tensor, " B"]) -> Int[Tensor, " offsets"]:
+    """Where each of some groups starts, and where the last one ends."""
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+
 @dataclass(frozen=True, eq=False)
 class CsrSupport(Support):
     """Entries in row order: row b owns entries offsets[b] to offsets[b + 1]."""
@@ -49,6 +69,8 @@ class CsrSupport(Support):
     offsets: Int[Tensor, " offsets"]
     indices: Int[Tensor, " N"]
     width: int
+    sort: Callable[..., ByLatent] = by_latent
+    """How entries are sorted by latent, when that is wanted."""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -59,12 +81,9 @@ class CsrSupport(Support):
         return torch.repeat_interleave(self.offsets.diff(), output_size=len(self.indices))
 
     @cached_property
-    def transpose(self) -> tuple[Int[Tensor, " offsets"], Int[Tensor, " N"]]:
-        """The same entries by latent: offsets of each latent, and the order that sorts entries by latent."""
-        order = torch.argsort(self.indices, stable=True)
-        offsets = self.indices.new_zeros(self.width + 1)
-        offsets[1:] = torch.bincount(self.indices, minlength=self.width).cumsum(0)
-        return offsets, order
+    def transpose(self) -> ByLatent:
+        """The same entries by latent."""
+        return self.sort(self.offsets, self.indices, self.width)
 
     def spread(self, vector: Float[Tensor, " L"]) -> Float[Tensor, " N"]:
         return vector.index_select(0, self.indices)
@@ -163,8 +182,7 @@ class SparseCodes:
     def to_csr(self) -> SparseCodes:
         """The same codes in CSR layout, active entries only."""
         rows, latents, values = self.entries()
-        offsets = rows.new_zeros(len(self) + 1)
-        offsets[1:] = torch.bincount(rows, minlength=len(self)).cumsum(0)
+        offsets = offsets_of(torch.bincount(rows, minlength=len(self)))
         return SparseCodes.csr(offsets, latents, values, self.width)
 
     def to_dense(self) -> Float[Tensor, "B L"]:

@@ -1,8 +1,8 @@
 """The one contract that every dictionary keeps: raw activations in, sparse codes, raw reconstructions out.
 
 A variant supplies `Config` (with `dial`, the one knob that a sparsity sweep turns), `__init__`, `encode_scaled` (the inference rule,
-one row independent of another) and `losses` (the training rule, unweighted named terms), and if it needs to, `start_from`. Everything
-else is final here. Variants share functions, not parents.
+one row independent of another) and `losses` (the training rule, unweighted named terms), and if it needs to, `start_from` and
+`after_step`. Everything else is final here. Variants share functions, not parents.
 """
 
 from __future__ import annotations
@@ -74,6 +74,8 @@ class Dictionary(nn.Module, ABC):
     registry: ClassVar[Registry[type[Dictionary]]] = Registry("dictionary", "assay.dictionaries")
     name: ClassVar[str]
     paper: ClassVar[str]
+    chooses_by_batch: ClassVar[bool] = False
+    """Whether training chooses latents across the batch, so that its codes are not those of inference."""
 
     class Config(config.Config):
         d_in: int = Field(default=768, ge=1)
@@ -136,6 +138,9 @@ class Dictionary(nn.Module, ABC):
     def start_from(self, x: Float[Tensor, "B D"]) -> None:
         """Set parameters from a sample of scaled activations, once, before training."""
 
+    def after_step(self, result: Pass) -> None:
+        """Learn from a training step what no gradient teaches, such as a threshold's running mean."""
+
     # What every dictionary does.
 
     @final
@@ -174,6 +179,15 @@ class Dictionary(nn.Module, ABC):
     def decode_frozen(self, codes: SparseCodes) -> Float[Tensor, "B D"]:
         """The same through a copy of the decoder that gets no gradient."""
         return ops.decode(codes, self.atoms.detach()) + self.decoder_bias.detach()
+
+    @final
+    def decode_both(
+        self, codes: SparseCodes, others: SparseCodes, *, frozen: bool
+    ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]:
+        """`decode_scaled` of two values on one support; with `frozen` the second is `decode_frozen`."""
+        reconstruction, other = ops.decode_pair(codes, others, self.atoms, frozen=frozen)
+        bias = self.decoder_bias
+        return reconstruction + bias, other + (bias.detach() if frozen else bias)
 
     @final
     @torch.no_grad()

@@ -10,8 +10,7 @@ raises AssertionError, which says the rule, what was got and what was expected. 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from assay.codes import SparseCodes
 from assay.config import parse
 from assay.dictionary import Dictionary, Step
 from assay.errors import ConfigError, ShapeMismatch
-from assay.ops import select
+from assay.ops import forced
 from assay.training.trainer import TrainConfig, Trainee
 
 Build = Callable[..., Dictionary]
@@ -118,10 +117,16 @@ def check_terms_are_unweighted(build: Build) -> None:
 
 
 def check_losses_and_encode_agree(build: Build) -> None:
-    """The codes and the reconstruction of training are those of inference."""
+    """The codes and the reconstruction of training are those of inference; of a variant that chooses by batch, the values are."""
     dictionary = _trained(build)
     x = _activations(dictionary)
     made = dictionary.losses(_step(dictionary, x))
+    if dictionary.chooses_by_batch:
+        ours, theirs = made.codes.to_dense(), dictionary.encode(x).to_dense()
+        both = (ours != 0) & (theirs != 0)
+        _expect(bool(both.any()), "training and inference choose some of the same latents", "none in common")
+        _close(ours[both], theirs[both], "where training and inference both fire, the values are the same", 1e-5)
+        return
     _close(made.codes.to_dense(), dictionary.encode(x).to_dense(), "losses and encode give the same codes", 1e-5)
     raw = made.reconstruction * dictionary.scale + dictionary.mean
     _close(raw, dictionary(x), "losses and decode give the same reconstruction", 1e-5)
@@ -166,9 +171,9 @@ def check_layouts_learn_alike(build: Build) -> None:
     """Terms and gradients are the same whether the codes are kept dense or sparse."""
     dictionary = _trained(build).double()
     step = _step(dictionary, _activations(dictionary))
-    with _crossover(0.0):
+    with forced(crossover=0.0):
         dense = _terms_and_gradients(dictionary, step)
-    with _crossover(1.0):
+    with forced(crossover=1.0):
         sparse = _terms_and_gradients(dictionary, step)
     for name, tensor in dense.items():
         _close(sparse[name], tensor, f"{name} is the same in both layouts", 1e-9)
@@ -358,15 +363,6 @@ def _terms_and_gradients(dictionary: Dictionary, step: Step) -> dict[str, Tensor
             for name, gradient in zip(parameters, gradients, strict=True):
                 found[f"the gradient of {term_name!r} with respect to {name}"] = gradient
     return found
-
-
-@contextmanager
-def _crossover(density: float) -> Iterator[None]:
-    before, select.CROSSOVER = select.CROSSOVER, density
-    try:
-        yield
-    finally:
-        select.CROSSOVER = before
 
 
 def _expect(holds: bool, rule: str, got: object) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from assay.dictionary import Dictionary, Step
-from assay.ops import select
+from assay.ops import forced
 
 
 @pytest.fixture(params=["csr", "dense"])
-def layout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def layout(request: pytest.FixtureRequest) -> Iterator[str]:
     """Each test runs twice: codes forced into CSR, and into the dense table."""
-    monkeypatch.setattr(select, "CROSSOVER", {"csr": 1.0, "dense": 0.0}[request.param])
-    return request.param
+    with forced(crossover={"csr": 1.0, "dense": 0.0}[request.param]):
+        yield request.param
 
 
 @pytest.fixture

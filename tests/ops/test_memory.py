@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from assay.dictionary import Dictionary, Step
-from assay.ops import select
+from assay.ops import forced, portable
 
 ROWS, LATENTS, WIDTH = 512, 2048, 8
 
@@ -34,8 +34,7 @@ class LargestTensor(TorchDispatchMode):
     ("name", "settings"), [("gated", {}), ("relu", {}), ("jumprelu", {}), ("topk", {"k": 8, "k_aux": 8})]
 )
 def test_training_builds_no_table_of_codes(name, settings, monkeypatch):
-    monkeypatch.setattr(select, "TILE", 4 * LATENTS)
-    monkeypatch.setattr(select, "CROSSOVER", 1.0)
+    monkeypatch.setattr(portable, "TILE", 4 * LATENTS)
     variant = Dictionary.registry.named(name)
     dictionary = variant.Config(d_in=WIDTH, width=LATENTS, **settings).build()
     with torch.no_grad():
@@ -44,7 +43,7 @@ def test_training_builds_no_table_of_codes(name, settings, monkeypatch):
                 parameter.fill_(-0.8)
     x = torch.nn.functional.normalize(torch.randn(ROWS, WIDTH, generator=torch.Generator().manual_seed(0)))
     step = Step(x, x, dead=torch.arange(LATENTS) % 4 == 0)
-    with LargestTensor() as largest:
+    with forced("portable", crossover=1.0), LargestTensor() as largest:
         made = dictionary.losses(step)
         torch.stack(list(made.terms.values())).sum().backward()
     active = float(made.codes.l0().sum())

@@ -6,9 +6,15 @@ import pytest
 import torch
 
 from assay.codes import CsrSupport, DenseSupport
-from assay.ops import select, select_positive, select_top_k
+from assay.ops import forced, portable, select_positive, select_top_k
 
 ROWS, LATENTS, WIDTH = 37, 50, 6
+
+
+@pytest.fixture(autouse=True)
+def codes_stay_sparse():
+    with forced(crossover=1.0):
+        yield
 
 
 @pytest.fixture
@@ -22,17 +28,17 @@ def problem():
 
 @pytest.fixture(params=[1, LATENTS, 7 * LATENTS, 1 << 21], ids=["less than a row", "a row", "7 rows", "all"])
 def tile(request, monkeypatch):
-    monkeypatch.setattr(select, "TILE", request.param)
+    monkeypatch.setattr(portable, "TILE", request.param)
     return request.param
 
 
 @pytest.mark.parametrize("crossover", [1.0, 0.0], ids=["csr", "dense"])
-def test_positive_part_is_the_plain_product_on_its_support(problem, tile, monkeypatch, crossover):
-    monkeypatch.setattr(select, "CROSSOVER", crossover)
+def test_positive_part_is_the_plain_product_on_its_support(problem, tile, crossover):
     x, encoder, bias = problem
     product = x @ encoder.T
     expected = torch.where(product + bias > 0, product, 0)
-    codes = select_positive(x, encoder, bias)
+    with forced(crossover=crossover):
+        codes = select_positive(x, encoder, bias)
     assert isinstance(codes.support, DenseSupport if crossover == 0 else CsrSupport)
     torch.testing.assert_close(codes.to_dense(), expected)
     weights = torch.randn(ROWS, LATENTS, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
@@ -87,14 +93,15 @@ def test_indices_rise_within_each_row(problem):
             assert bool((codes.support.indices[start:stop].diff() > 0).all())
 
 
-def test_density_of_the_first_rows_chooses_the_layout(problem):
+def test_density_chooses_the_layout(problem):
     x, encoder, _ = problem
-    assert isinstance(select_positive(x, encoder, torch.zeros(LATENTS).double()).support, DenseSupport)
-    assert isinstance(select_positive(x, encoder, torch.full((LATENTS,), -9.0).double()).support, CsrSupport)
+    with forced():
+        assert isinstance(select_positive(x, encoder, torch.zeros(LATENTS).double()).support, DenseSupport)
+        assert isinstance(select_positive(x, encoder, torch.full((LATENTS,), -9.0).double()).support, CsrSupport)
 
 
 def test_dense_rows_after_sparse_ones_are_kept(problem, monkeypatch):
-    monkeypatch.setattr(select, "TILE", 10 * LATENTS)
+    monkeypatch.setattr(portable, "TILE", 10 * LATENTS)
     x, encoder, bias = problem
     with torch.no_grad():
         x[:10] = 0

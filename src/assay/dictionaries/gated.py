@@ -46,7 +46,7 @@ class Gated(Dictionary, name="gated", paper="arXiv:2404.16014"):
 
     def paths(self, x: Float[Tensor, "B D"]) -> tuple[SparseCodes, SparseCodes]:
         """The rectified gate, and the codes on its support."""
-        shared = ops.select_positive(x - self.decoder_bias, self.encoder, self.gate_bias)
+        shared = ops.select_positive(x, self.encoder, self.gate_bias, self.decoder_bias)
         gate = shared.with_values(shared.values + shared.spread(self.gate_bias))
         magnitude = shared.spread(self.log_rescale.exp()) * shared.values + shared.spread(self.magnitude_bias)
         return gate, shared.with_values(magnitude.relu())
@@ -56,8 +56,7 @@ class Gated(Dictionary, name="gated", paper="arXiv:2404.16014"):
 
     def losses(self, step: Step) -> Pass:
         gate, codes = self.paths(step.x)
-        reconstruction = self.decode_scaled(codes)
-        by_gate = self.decode_scaled(gate) if self.config.unfrozen else self.decode_frozen(gate)
+        reconstruction, by_gate = self.decode_both(codes, gate, frozen=not self.config.unfrozen)
         penalised = gate.values * gate.spread(self.atoms.norm(dim=-1)) if self.config.unfrozen else gate.values
         return Pass(
             codes,

@@ -46,7 +46,7 @@ class JumpReLU(Dictionary, name="jumprelu", paper="arXiv:2407.14435"):
     def pre_activations(self, x: Float[Tensor, "B D"], margin: float) -> SparseCodes:
         """z where z > theta - margin."""
         shift = self.encoder_bias - self.log_threshold.exp() + margin
-        products = ops.select_positive(x - self.decoder_bias, self.encoder, shift)
+        products = ops.select_positive(x, self.encoder, shift, self.decoder_bias)
         return products.with_values(products.values + products.spread(self.encoder_bias))
 
     def encode_scaled(self, x: Float[Tensor, "B D"]) -> SparseCodes:

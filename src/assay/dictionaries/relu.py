@@ -30,7 +30,7 @@ class ReLU(Dictionary, name="relu", paper="transformer-circuits.pub/2023/monosem
         self.encoder_bias = nn.Parameter(torch.zeros(config.width))
 
     def encode_scaled(self, x: Float[Tensor, "B D"]) -> SparseCodes:
-        products = ops.select_positive(x - self.decoder_bias, self.encoder, self.encoder_bias)
+        products = ops.select_positive(x, self.encoder, self.encoder_bias, self.decoder_bias)
         return products.with_values((products.values + products.spread(self.encoder_bias)).relu())
 
     def losses(self, step: Step) -> Pass:

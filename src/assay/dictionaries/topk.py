@@ -38,7 +38,7 @@ class TopK(Dictionary, name="topk", paper="arXiv:2406.04093"):
 
     def largest(self, x: Float[Tensor, "B D"], k: int, among: Bool[Tensor, " L"] | None = None) -> SparseCodes:
         """The k largest rectified pre-activations of each row."""
-        products = ops.select_top_k(x - self.decoder_bias, self.encoder, self.encoder_bias, k, among)
+        products = ops.select_top_k(x, self.encoder, self.encoder_bias, k, among, self.decoder_bias)
         return products.with_values((products.values + products.spread(self.encoder_bias)).relu())
 
     def encode_scaled(self, x: Float[Tensor, "B D"]) -> SparseCodes:
@@ -58,5 +58,4 @@ class TopK(Dictionary, name="topk", paper="arXiv:2406.04093"):
         if step.dead is None or not step.dead.any():
             return error.new_zeros(())
         estimate = ops.decode(self.largest(step.x, self.config.k_aux, step.dead), self.atoms)
-        variance = (error - error.mean(0)).square().sum(-1).mean()
-        return ops.squared_error(estimate, error) / variance.masked_fill(variance == 0, torch.inf)
+        return ops.unexplained_share(estimate, error)

@@ -12,21 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import platformdirs
-
 from assay.errors import ConfigError, CorruptData
+from assay.folders import cache_folder
 from assay.materials.catalogue import Material
 
 MEMBERS = "members"
 CONVERSION = 1
 """Raised when the same file would be converted to something else; part of a model's provenance."""
 CONVERTED = f"converted-{CONVERSION}"
-
-
-def cache_folder() -> Path:
-    """Where materials are kept: the environment variable ASSAY_CACHE, else the user's cache folder of this system."""
-    chosen = os.environ.get("ASSAY_CACHE")
-    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("assay"))
 
 
 def folder_of(material: Material, part: str) -> Path:

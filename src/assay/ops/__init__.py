@@ -1,7 +1,19 @@
 """Pure tensor functions that the dictionaries share. Every fast path has a plain reference that tests hold it to."""
 
-from assay.ops.decode import decode
-from assay.ops.error import squared_error
-from assay.ops.select import select_positive, select_top_k
+from assay.ops.decode import decode, decode_pair
+from assay.ops.error import squared_error, unexplained_share
+from assay.ops.path import forced
+from assay.ops.select import select_batch_top_k, select_group_top_k, select_outside, select_positive, select_top_k
 
-__all__ = ["decode", "select_positive", "select_top_k", "squared_error"]
+__all__ = [
+    "decode",
+    "decode_pair",
+    "forced",
+    "select_batch_top_k",
+    "select_group_top_k",
+    "select_outside",
+    "select_positive",
+    "select_top_k",
+    "squared_error",
+    "unexplained_share",
+]

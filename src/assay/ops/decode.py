@@ -10,14 +10,27 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from assay.codes import CsrSupport, SparseCodes
-from assay.ops import sparse
+from assay.ops.gradient import deliver
+from assay.ops.path import serving
 
 
 def decode(codes: SparseCodes, atoms: Float[Tensor, "L D"]) -> Float[Tensor, "B D"]:
-    """sum_i f_i d_i. On CSR codes both directions cost 2 N D operations an entry list of N; no B x L table is built."""
+    """sum_i f_i d_i. On N entries both directions cost 2 N D operations; no B x L table is built."""
     if isinstance(codes.support, CsrSupport):
         return _Decode.apply(codes.values, atoms, codes.support)  # pyright: ignore[reportReturnType]
     return codes.values @ atoms
+
+
+def decode_pair(
+    codes: SparseCodes, others: SparseCodes, atoms: Float[Tensor, "L D"], *, frozen: bool
+) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]:
+    """decode(codes, atoms) and decode(others, atoms), with one reading of the atoms when both have the same support.
+
+    With `frozen` the second gives the atoms no gradient.
+    """
+    if codes.support is others.support and isinstance(codes.support, CsrSupport):
+        return _DecodePair.apply(codes.values, others.values, atoms, codes.support, frozen)  # pyright: ignore
+    return decode(codes, atoms), decode(others, atoms.detach() if frozen else atoms)
 
 
 class _Decode(torch.autograd.Function):
@@ -26,14 +39,40 @@ class _Decode(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, atoms: Tensor, support: CsrSupport) -> Tensor:
         ctx.save_for_backward(values, atoms)
-        ctx.support = support
-        return sparse.times(support, values, atoms)
+        ctx.support, ctx.parameter = support, atoms
+        return serving(values, atoms).times(support, values, atoms)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # pyright: ignore
         values, atoms = ctx.saved_tensors
         gradient = gradient.contiguous()
-        to_values = sparse.dots(ctx.support, gradient, atoms) if ctx.needs_input_grad[0] else None
-        to_atoms = sparse.transpose_times(ctx.support, values, gradient) if ctx.needs_input_grad[1] else None
+        to_values = serving(gradient, atoms).dots(ctx.support, gradient, atoms) if ctx.needs_input_grad[0] else None
+        to_atoms = deliver(ctx.parameter, ctx.support, values, gradient) if ctx.needs_input_grad[1] else None
         return to_values, to_atoms, None
+
+
+class _DecodePair(torch.autograd.Function):
+    """y = V A and z = U A; dV = (g . A), dU = (h . A) on the support, dA = V^T g, plus U^T h unless frozen."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, values: Tensor, others: Tensor, atoms: Tensor, support: CsrSupport, frozen: bool
+    ) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(values, others, atoms)
+        ctx.support, ctx.parameter, ctx.frozen = support, atoms, frozen
+        return serving(values, atoms).times_pair(support, values, others, atoms)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, other: Tensor):  # pyright: ignore
+        values, others, atoms = ctx.saved_tensors
+        gradient, other = gradient.contiguous(), other.contiguous()
+        to_values, to_others = serving(gradient, atoms).dots_pair(ctx.support, gradient, other, atoms)
+        to_atoms = None
+        if ctx.needs_input_grad[2]:
+            to_atoms = deliver(ctx.parameter, ctx.support, values, gradient)
+            if not ctx.frozen:
+                more = deliver(ctx.parameter, ctx.support, others, other)
+                to_atoms = more if to_atoms is None or more is None else to_atoms + more
+        return to_values, to_others, to_atoms, None, None

@@ -1,49 +1,52 @@
 """Which latents fire: the encoder product, kept only where a rule says so.
 
-The result holds the bare products u = W x on the chosen support; a variant adds its biases with `codes.spread`. Rows go through the
-encoder in tiles that stay in cache, so the B x L table of pre-activations is never stored. Early in training most latents fire: when
-the first tile keeps more than `CROSSOVER` of its entries, the whole batch takes the dense layout, which is faster there.
+The result holds the bare products u = W (x - c) on the chosen support; a variant adds its biases with `codes.spread`. The B x L table
+of pre-activations is never stored, unless more than `path.CROSSOVER` of it is kept, as early in training: then the whole batch takes
+the dense layout, which is faster there. Supports are exact: nothing overflows, and no gradient reaches what only chooses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from assay.codes import CsrSupport, DenseSupport, SparseCodes
-from assay.ops import sparse
+from assay.codes import CsrSupport, DenseSupport, Entries, SparseCodes, offsets_of
+from assay.ops import path
+from assay.ops.gradient import deliver
 
-CROSSOVER = 0.1
-"""Density above which a batch goes dense; an estimate from one CPU (width 3,072, density 0.02: 4 ms sparse, 22 ms dense)."""
-
-TILE = 1 << 21
-"""Entries of a tile of pre-activations (8 MiB in float32)."""
+SAMPLE = 32
+"""Rows from which the level of a batch-wide top-k is guessed before it is made exact."""
 
 
-def select_positive(x: Float[Tensor, "B D"], encoder: Float[Tensor, "L D"], bias: Float[Tensor, " L"]) -> SparseCodes:
-    """Products u = W x on the support {u > -bias}. `bias` only chooses the support: it gets no gradient here."""
-    counts: list[Tensor] = []
-    kept: list[Tensor] = []
-    products: list[Tensor] = []
+def select_positive(
+    x: Float[Tensor, "B D"],
+    encoder: Float[Tensor, "L D"],
+    bias: Float[Tensor, " L"],
+    center: Float[Tensor, " D"] | None = None,
+) -> SparseCodes:
+    """Products u = W (x - center) on the support {u > -bias}. `bias` only chooses the support: it gets no gradient here."""
+    return select_outside(x, encoder, -bias, None, center)
+
+
+def select_outside(
+    x: Float[Tensor, "B D"],
+    encoder: Float[Tensor, "L D"],
+    high: Float[Tensor, " L"],
+    low: Float[Tensor, " L"] | None = None,
+    center: Float[Tensor, " D"] | None = None,
+) -> SparseCodes:
+    """Products u = W (x - center) on the support {u > high or u < low}: two-sided gates. No `low` is minus infinity."""
+    center = x.new_zeros(x.shape[1]) if center is None else center
     with torch.no_grad():
-        for start, product in _tiles(x, encoder):
-            mask = product > -bias
-            chosen = mask.view(-1).nonzero().view(-1)
-            if start == 0 and len(chosen) > CROSSOVER * product.numel():
-                break
-            counts.append(mask.sum(1))
-            kept.append(chosen + start * len(encoder))
-            products.append(product.view(-1).index_select(0, chosen))
-    if not kept:
-        return _dense(x, encoder, bias)
-    rows = torch.repeat_interleave(torch.cat(counts))
-    latents = torch.cat(kept) - rows * len(encoder)
-    return _on_support(x, encoder, rows, latents, torch.cat(products))
+        below = torch.full_like(high, -torch.inf) if low is None else low
+        entries = _outside(x, center, encoder, high, below)
+    if entries is None:
+        return _dense(x, center, encoder, high.detach(), below)
+    return _on_support(x, center, encoder, *entries)
 
 
 def select_top_k(
@@ -52,67 +55,141 @@ def select_top_k(
     bias: Float[Tensor, " L"],
     k: int,
     among: Bool[Tensor, " L"] | None = None,
+    center: Float[Tensor, " D"] | None = None,
 ) -> SparseCodes:
-    """Products u = W x on the k largest u + bias of each row (fewer if fewer are allowed), of the latents in `among` if given."""
-    allowed = None if among is None else among.nonzero().view(-1)
-    rows_of = encoder if allowed is None else encoder.index_select(0, allowed)
-    shift = bias if allowed is None else bias.index_select(0, allowed)
-    k = min(k, len(rows_of))
-    kept: list[Tensor] = []
-    products: list[Tensor] = []
+    """Products u = W (x - center) on the k largest u + bias of each row (fewer if there are fewer); `among` allows some latents only."""
+    center = x.new_zeros(x.shape[1]) if center is None else center
     with torch.no_grad():
-        for _, product in _tiles(x, rows_of.detach()):
-            chosen = (product + shift).topk(k, dim=-1).indices.sort(dim=-1).values
-            kept.append(chosen)
-            products.append(product.gather(1, chosen))
-    latents = torch.cat(kept).view(-1)
-    rows = torch.arange(len(x), device=x.device).repeat_interleave(k)
-    latents = latents if allowed is None else allowed[latents]
-    return _on_support(x, encoder, rows, latents, torch.cat(products).view(-1))
+        allowed = None if among is None else among.nonzero().view(-1)
+        rows = encoder if allowed is None else encoder.index_select(0, allowed)
+        shift = bias if allowed is None else bias.index_select(0, allowed)
+        offsets, latents, products = path.serving(x, rows).top(x, center, rows, shift, min(k, len(rows)))
+        latents = latents if allowed is None else allowed[latents]
+    return _on_support(x, center, encoder, offsets, latents, products)
 
 
-def _tiles(x: Tensor, encoder: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """(first row, products of some rows), in order; each is overwritten by the next. Autocast sets the arithmetic."""
-    kind, dtype = x.device.type, x.dtype
-    if torch.is_autocast_enabled(kind):
-        x, encoder = x.to(torch.get_autocast_dtype(kind)), encoder.to(torch.get_autocast_dtype(kind))
-    rows = max(min(TILE // max(len(encoder), 1), len(x)), 1)
-    buffer = x.new_empty(rows, len(encoder))
-    for start in range(0, max(len(x), 1), rows):
-        part = x[start : start + rows]
-        with torch.autocast(kind, enabled=False):
-            product = torch.mm(part, encoder.T, out=buffer[: len(part)])
-        yield start, product.to(dtype)
+def select_batch_top_k(
+    x: Float[Tensor, "B D"],
+    encoder: Float[Tensor, "L D"],
+    bias: Float[Tensor, " L"],
+    k: int,
+    center: Float[Tensor, " D"] | None = None,
+) -> SparseCodes:
+    """Products u = W (x - center) on the k B largest positive u + bias of the whole batch; of ties at the last place the first rows'.
+
+    The level is guessed from the first rows and checked: if it keeps too few it is lowered until it does not, so the result is exact.
+    """
+    center = x.new_zeros(x.shape[1]) if center is None else center
+    wanted = k * len(x)
+    with torch.no_grad():
+        below = torch.full_like(bias, -torch.inf)
+        for level in _levels(x[:SAMPLE] - center, encoder, bias, k):
+            entries = _outside(x, center, encoder, level - bias, below)
+            if entries is None or len(entries[1]) >= wanted or level == 0:
+                break
+        else:
+            entries = None
+    if entries is None:
+        return _dense_batch_top_k(x, center, encoder, bias, wanted)
+    return _on_support(x, center, encoder, *_largest(*entries, bias, wanted))
 
 
-def _dense(x: Tensor, encoder: Tensor, bias: Tensor) -> SparseCodes:
-    product = (x @ encoder.T).to(x.dtype)
-    support = DenseSupport(product.detach() > -bias.detach())
+def select_group_top_k(
+    x: Float[Tensor, "B D"],
+    encoder: Float[Tensor, "L D"],
+    bias: Float[Tensor, " L"],
+    k: int,
+    size: int,
+    center: Float[Tensor, " D"] | None = None,
+) -> SparseCodes:
+    """Products u = W (x - center) of the k groups of `size` consecutive latents whose u + bias has the largest norm in each row."""
+    from assay.ops import portable
+
+    center = x.new_zeros(x.shape[1]) if center is None else center
+    kept, products = [], []
+    with torch.no_grad():
+        within = torch.arange(size, device=x.device)
+        for _, product in portable.tiles(x - center, encoder):
+            power = (product + bias).view(len(product), -1, size).square().sum(-1)
+            groups = power.topk(min(k, power.shape[1]), dim=-1).indices.sort(dim=-1).values
+            latents = (groups[..., None] * size + within).flatten(1)
+            kept.append(latents)
+            products.append(product.gather(1, latents))
+    latents = torch.cat(kept)
+    offsets = torch.arange(len(x) + 1, device=x.device) * latents.shape[1]
+    return _on_support(x, center, encoder, offsets, latents.view(-1), torch.cat(products).view(-1))
+
+
+def _outside(x: Tensor, center: Tensor, encoder: Tensor, high: Tensor, low: Tensor) -> Entries | None:
+    limit = int(path.crossover() * len(x) * len(encoder))
+    if limit == 0 and len(x):
+        return None
+    return path.serving(x, encoder).outside(x, center, encoder, high, low, limit)
+
+
+def _dense(x: Tensor, center: Tensor, encoder: Tensor, high: Tensor, low: Tensor) -> SparseCodes:
+    product = ((x - center) @ encoder.T).to(x.dtype)
+    chosen = product.detach()
+    support = DenseSupport((chosen > high) | (chosen < low))
+    return SparseCodes(support.confine(product), support)
+
+
+def _levels(sample: Tensor, encoder: Tensor, bias: Tensor, k: int) -> list[float]:
+    """Levels that keep about 1.5, 4 and 16 times k entries of each row, and zero, below which nothing is kept."""
+    ranked = (sample @ encoder.T + bias).flatten()
+    places = [min(int(share * k * len(sample)) + 1, len(ranked)) for share in (1.5, 4, 16)]
+    best = ranked.topk(places[-1]).values
+    return [max(float(best[place - 1]), 0.0) for place in places] + [0.0]
+
+
+def _largest(offsets: Tensor, latents: Tensor, products: Tensor, bias: Tensor, wanted: int) -> Entries:
+    """The `wanted` entries of the largest products + bias, in row order."""
+    if len(latents) <= wanted:
+        return offsets, latents, products
+    ranks = products + bias[latents]
+    last = ranks.topk(wanted, sorted=False).values.min()
+    keep = ranks > last
+    ties = (ranks == last).nonzero().view(-1)[: wanted - int(keep.sum())]
+    keep[ties] = True
+    rows = torch.repeat_interleave(offsets.diff(), output_size=len(latents))
+    return offsets_of(torch.bincount(rows[keep], minlength=len(offsets) - 1)), latents[keep], products[keep]
+
+
+def _dense_batch_top_k(x: Tensor, center: Tensor, encoder: Tensor, bias: Tensor, wanted: int) -> SparseCodes:
+    product = ((x - center) @ encoder.T).to(x.dtype)
+    ranks = (product.detach() + bias.detach()).flatten()
+    mask = torch.zeros_like(ranks, dtype=torch.bool)
+    mask[ranks.topk(min(wanted, len(ranks))).indices] = True
+    support = DenseSupport((mask & (ranks > 0)).view_as(product))
     return SparseCodes(support.confine(product), support)
 
 
 def _on_support(
-    x: Tensor, encoder: Tensor, rows: Int[Tensor, " N"], latents: Int[Tensor, " N"], products: Tensor
+    x: Tensor, center: Tensor, encoder: Tensor, offsets: Tensor, latents: Tensor, products: Tensor
 ) -> SparseCodes:
-    offsets = rows.new_zeros(len(x) + 1)
-    offsets[1:] = torch.bincount(rows, minlength=len(x)).cumsum(0)
-    support = CsrSupport(offsets, latents, len(encoder))
-    return SparseCodes(_Products.apply(x, encoder, support, products), support)
+    support = CsrSupport(offsets, latents, len(encoder), path.serving(x, encoder).transpose)
+    return SparseCodes(_Products.apply(x, center, encoder, support, products), support)
 
 
 class _Products(torch.autograd.Function):
-    """Gives products that are already computed their gradients: du = g gives dW = g^T x and dx = g W, on the support."""
+    """Gives products that are already computed their gradients: du = g gives dW = g^T (x - c), dx = g W and dc = -(sum_b g) W."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, encoder: Tensor, support: CsrSupport, products: Tensor) -> Tensor:
-        ctx.save_for_backward(x, encoder)
-        ctx.support = support
+    def forward(ctx: Any, x: Tensor, center: Tensor, encoder: Tensor, support: CsrSupport, products: Tensor) -> Tensor:
+        ctx.save_for_backward(x, center, encoder)
+        ctx.support, ctx.parameter = support, encoder
         return products
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:  # pyright: ignore
-        x, encoder = ctx.saved_tensors
-        to_x = sparse.times(ctx.support, gradient, encoder) if ctx.needs_input_grad[0] else None
-        to_encoder = sparse.transpose_times(ctx.support, gradient, x) if ctx.needs_input_grad[1] else None
-        return to_x, to_encoder, None, None
+    def backward(ctx: Any, gradient: Tensor):  # pyright: ignore
+        x, center, encoder = ctx.saved_tensors
+        gradient = gradient.contiguous()
+        to_x = to_center = to_encoder = None
+        if ctx.needs_input_grad[0]:
+            to_x = path.serving(gradient, encoder).times(ctx.support, gradient, encoder)
+        if ctx.needs_input_grad[1]:
+            to_center = -(ctx.support.per_latent(gradient) @ encoder)
+        if ctx.needs_input_grad[2]:
+            to_encoder = deliver(ctx.parameter, ctx.support, gradient, x - center)
+        return to_x, to_center, to_encoder, None, None

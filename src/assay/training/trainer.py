@@ -45,6 +45,8 @@ class TrainConfig(Config):
     """Adam's memory of the gradient; zero, because gradients of rare latents are sparse in time."""
     beta2: float = Field(default=0.999, ge=0, lt=1)
     """Adam's memory of the squared gradient."""
+    clip_norm: float | None = Field(default=None, gt=0)
+    """Largest norm of the whole gradient; a larger one is scaled down. None clips nothing, and is faster."""
     warmup: float = Field(default=0.02, ge=0, le=1)
     """Fraction of training over which the learning rate rises."""
     decay: float = Field(default=0.2, ge=0, le=1)
@@ -124,7 +126,7 @@ class Trainee:
     def __init__(self, dictionary: Dictionary, config: TrainConfig) -> None:
         self.dictionary, self.config = dictionary, config
         self.weights = dictionary.config.weights()
-        self.optimizer = UnitNormAdam(dictionary, config.beta1, config.beta2)
+        self.optimizer = UnitNormAdam(dictionary, config.beta1, config.beta2, config.clip_norm)
         self.dead = DeadLatents(dictionary.config.width, config.dead_window, dictionary.atoms.device)
 
     def loss(self, activations: Float[Tensor, "B D"], progress: float) -> tuple[Step, Pass, Float[Tensor, ""]]:
@@ -138,8 +140,10 @@ class Trainee:
 
     def learn(self, result: Pass, loss: Float[Tensor, ""], learning_rate: float) -> None:
         """Backward pass and update."""
-        loss.backward()
+        with self.optimizer.gathering():
+            loss.backward()
         self.optimizer.step(learning_rate)
+        self.dictionary.after_step(result)
         self.dead.update(result)
 
     def resample(self, step: Step, result: Pass, generator: torch.Generator) -> None:

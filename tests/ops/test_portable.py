@@ -1,4 +1,4 @@
-"""The three sparse products and decode, against dense matrices."""
+"""The sparse products in PyTorch alone and decode, against dense matrices."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 
 from assay import ops
 from assay.codes import CsrSupport, SparseCodes
-from assay.ops import sparse
+from assay.ops import portable
 
 
 def random_codes(density: float, dtype: torch.dtype = torch.float64) -> SparseCodes:
@@ -32,19 +32,19 @@ def test_products_are_those_of_the_dense_matrix(codes, matrices):
     rows, atoms = matrices
     assert isinstance(codes.support, CsrSupport)
     table = codes.to_dense()
-    torch.testing.assert_close(sparse.times(codes.support, codes.values, atoms), table @ atoms)
-    torch.testing.assert_close(sparse.transpose_times(codes.support, codes.values, rows), table.T @ rows)
+    torch.testing.assert_close(portable.times(codes.support, codes.values, atoms), table @ atoms)
+    torch.testing.assert_close(portable.transpose_times(codes.support, codes.values, rows), table.T @ rows)
     on_support = (rows @ atoms.T)[table != 0]
-    torch.testing.assert_close(sparse.dots(codes.support, rows, atoms), on_support)
-    torch.testing.assert_close(sparse.gathered_dots(codes.support, rows, atoms), on_support)
+    torch.testing.assert_close(portable.dots(codes.support, rows, atoms), on_support)
+    torch.testing.assert_close(portable.gathered_dots(codes.support, rows, atoms), on_support)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 10_000])
 def test_chunks_leave_the_dots_alone(matrices, monkeypatch, chunk):
-    monkeypatch.setattr(sparse, "CHUNK", chunk)
+    monkeypatch.setattr(portable, "CHUNK", chunk)
     support = random_codes(0.5).support
     assert isinstance(support, CsrSupport)
-    torch.testing.assert_close(sparse.gathered_dots(support, *matrices), sparse.dots(support, *matrices))
+    torch.testing.assert_close(portable.gathered_dots(support, *matrices), portable.dots(support, *matrices))
 
 
 def test_decode_and_its_gradients_are_those_of_a_matrix_product(codes, matrices):
@@ -87,7 +87,7 @@ def test_entries_in_any_order_decode_alike(matrices):
     rows, atoms = matrices[0][:2], matrices[1]
     torch.testing.assert_close(ops.decode(codes, atoms), codes.to_dense() @ atoms)
     torch.testing.assert_close(
-        sparse.dots(codes.support, rows, atoms), sparse.gathered_dots(codes.support, rows, atoms)
+        portable.dots(codes.support, rows, atoms), portable.gathered_dots(codes.support, rows, atoms)
     )
 
 
@@ -95,8 +95,8 @@ def test_float32_dots_stay_accurate():
     codes = random_codes(0.5, torch.float32)
     assert isinstance(codes.support, CsrSupport)
     left, right = torch.randn(9, 300), torch.randn(13, 300)
-    exact = sparse.gathered_dots(codes.support, left.double(), right.double())
-    torch.testing.assert_close(sparse.dots(codes.support, left, right).double(), exact, rtol=1e-4, atol=1e-4)
+    exact = portable.gathered_dots(codes.support, left.double(), right.double())
+    torch.testing.assert_close(portable.dots(codes.support, left, right).double(), exact, rtol=1e-4, atol=1e-4)
 
 
 def test_squared_error_sums_over_the_width_and_averages_over_rows():
