@@ -64,6 +64,24 @@ class Pass:
     terms: dict[str, Float[Tensor, ""]]
 
 
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """How raw activations become x = (raw - mean) / scale, with mean zero and E||x||^2 = 1."""
+
+    mean: Float[Tensor, " D"]
+    scale: Float[Tensor, ""]
+
+    @classmethod
+    def of(cls, sample: Float[Tensor, "B D"]) -> Scale:
+        """Fitted to the finite rows of a sample, in float64. Raises Diverged."""
+        rows = sample[torch.isfinite(sample).all(-1)].double()
+        if not len(rows):
+            raise Diverged("no row of the sample is finite", expected="finite activations", do="Harvest them again.")
+        mean = rows.mean(0)
+        power = (rows - mean).square().sum(-1).mean()
+        return cls(mean, power.sqrt() if power > 0 else torch.ones_like(power))
+
+
 class Dictionary(nn.Module, ABC):
     """`width` atoms for `d_in`-wide activations, and the rule that says which of them are present and how strongly.
 
@@ -191,16 +209,19 @@ class Dictionary(nn.Module, ABC):
 
     @final
     @torch.no_grad()
-    def start(self, sample: Float[Tensor, "B D"]) -> None:
-        """Fit mean and scale to raw activations, so that x has mean zero and E||x||^2 = 1; then let the variant start from x."""
+    def start(self, sample: Float[Tensor, "B D"], scale: Scale | None = None) -> None:
+        """Fit mean and scale to raw activations, unless they are given; then let the variant start from x. Raises Diverged."""
         self._check(sample)
-        sample = sample[torch.isfinite(sample).all(-1)].double()
-        if not len(sample):
-            raise Diverged("no row of the sample is finite", expected="finite activations", do="Harvest them again.")
-        self.mean.copy_(sample.mean(0))
-        power = (sample - sample.mean(0)).square().sum(-1).mean()
-        self.scale.copy_(power.sqrt() if power > 0 else torch.ones(()))
-        self.start_from(self.scaled(sample.to(self.scale.dtype)))
+        scale = scale or Scale.of(sample)
+        self.mean.copy_(scale.mean)
+        self.scale.copy_(scale.scale)
+        self.start_from(self.scaled(sample[torch.isfinite(sample).all(-1)]))
+
+    @final
+    def scales_like(self, other: Dictionary) -> bool:
+        """Whether both scale activations the same, to the bit and on the same device."""
+        pairs = (self.mean, other.mean), (self.scale, other.scale)
+        return all(ours.device == theirs.device and torch.equal(ours, theirs) for ours, theirs in pairs)
 
     @final
     def is_fitted(self) -> bool:

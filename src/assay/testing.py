@@ -344,7 +344,7 @@ def _learn(
     trainee, schedule = Trainee(dictionary, config), config.schedule()
     for index in range(config.steps):
         trainee.dead.silent[dead] = config.dead_window + 1
-        _, result, loss = trainee.loss(sample(rows, index), index / config.steps)
+        _, result, loss = trainee.loss(dictionary.scaled(sample(rows, index)), index / config.steps)
         trainee.learn(result, loss, schedule.at(index) * config.learning_rate)
 
 

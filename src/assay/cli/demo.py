@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from assay.cli.arguments import Changes, Folder, Switch, open_run
-from assay.cli.live import counting, note, watch
+from assay.cli.live import counting, note, prepare_kernels, watch
 from assay.reports import text_table
 from assay.run import stages
 from assay.run.estimate import estimate, say
@@ -24,6 +24,7 @@ def run(changes: Changes = [], out: Folder = None, dry_run: Switch = False) -> i
         return 0
     with counting("harvest", "tokens") as count:
         stages.run_harvest(workspace, count)
+    prepare_kernels()
     with stop_requests() as stop:
         watch(stages.run_train(workspace, sweep=True, stop=stop), workspace.run.train.steps)
     with counting("evaluate", "tokens") as count:

@@ -13,8 +13,10 @@ import torch
 
 from assay.cli.arguments import Switch, print_json
 from assay.materials import CATALOGUE, cache_folder, is_fetched
+from assay.ops.kernels.geometry import LANES
+from assay.ops.path import chosen
 from assay.record import machine
-from assay.run.estimate import available_memory, product_rate
+from assay.run.estimate import available_memory, product_rates
 
 
 def run(json: Switch = False) -> int:
@@ -42,10 +44,8 @@ def examine() -> tuple[dict[str, Any], list[str]]:
         torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none; kernels run on the CPU"
     )
     facts["memory free"] = f"{available_memory() / 2**30:.1f} GiB"
-    facts["float32 products"] = f"{product_rate() / 1e9:.0f} GFLOP/s (x 2048x576, W 4096x576)"
-    facts["BLAS"] = (
-        "MKL" if torch.backends.mkl.is_available() else "not MKL: sampled products use the slower gathered form"
-    )
+    facts["encoder product"] = "; ".join(f"{name} {rate / 1e9:.0f} GFLOP/s" for name, rate in product_rates().items())
+    facts["operations"] = f"{chosen(torch.empty(0))} on this CPU (ASSAY_OPS names another), vectors of {LANES} numbers"
     try:
         facts["cache"] = (
             f"{cache}, {shutil.disk_usage(_existing(cache)).free / 2**30:.0f} GiB free, {_write_speed(cache):.0f} MiB/s synced"

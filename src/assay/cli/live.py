@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
+from assay.ops import kernels
 from assay.training import Progress
 
 PLAIN_EVERY = 10.0
@@ -18,6 +19,13 @@ PLAIN_EVERY = 10.0
 def note(line: str) -> None:
     """One line of narration."""
     print(line, file=sys.stderr, flush=True)
+
+
+def prepare_kernels() -> None:
+    """Compile what this machine's cache lacks, and say how long it took."""
+    seconds = kernels.prepare()
+    if seconds > 1:
+        note(f"compiled kernels for this processor in {seconds:.1f} s; they are kept in the cache")
 
 
 class Line:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from assay.cli.arguments import Changes, Folder, RunName, Switch, open_run
-from assay.cli.live import watch
+from assay.cli.live import prepare_kernels, watch
 from assay.run import stages
 from assay.run.estimate import estimate, say
 from assay.training.signals import stop_requests
@@ -27,6 +27,7 @@ def train_arms(run: str, changes: list[str], out: Folder, dry_run: bool, *, swee
     if dry_run:
         say(estimate(workspace, sweep=sweep), only=("train",))
         return 0
+    prepare_kernels()
     with stop_requests() as stop:
         watch(stages.run_train(workspace, sweep=sweep, stop=stop), workspace.run.train.steps)
     for folder in sorted((workspace.folder / "dictionaries").glob("*")):

@@ -6,15 +6,18 @@ Times come from short measurements on this machine: the rate of a float32 produc
 from __future__ import annotations
 
 import os
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
 import torch
 
 from assay.errors import MissingMaterial
 from assay.materials import CATALOGUE, is_fetched
+from assay.ops import kernels
 from assay.run.stages import Workspace
 from assay.sites import capture, locate
 from assay.training.checkpoint import KEPT
@@ -60,7 +63,7 @@ def estimate(workspace: Workspace, *, sweep: bool) -> dict[str, Part]:
     parameters = 2 * width * latents
     largest = max(arm.width for arm in arms.values())
     model_memory = pace.memory if pace else 0
-    train_seconds = run.train.steps * STEP_PRODUCTS * 2 * batch * width * latents / product_rate()
+    train_seconds = run.train.steps * STEP_PRODUCTS * 2 * batch * width * latents / max(product_rates().values())
     tokens = run.evaluate.tokens
     parts = {
         "harvest": Part(
@@ -109,15 +112,21 @@ def available_memory() -> int:
 
 
 @cache
-def product_rate() -> float:
-    """Floating-point operations a second of a float32 product with encoder shapes, median of five."""
+def product_rates() -> dict[str, float]:
+    """Floating-point operations a second of x W^T with encoder shapes, medians of five: PyTorch's BLAS, numpy's, and our kernels.
+
+    Ours chooses entries while it multiplies, so its rate has the choosing in it.
+    """
     x, encoder = torch.randn(2048, 576), torch.randn(4096, 576)
-    seconds = []
-    for _ in range(6):
-        started = time.perf_counter()
-        torch.mm(x, encoder.T)
-        seconds.append(time.perf_counter() - started)
-    return 2 * 2048 * 576 * 4096 / sorted(seconds[1:])[2]
+    ways: dict[str, Callable[[], object]] = {
+        "MKL" if torch.backends.mkl.is_available() else "PyTorch": lambda: torch.mm(x, encoder.T),
+        "numpy": lambda: np.matmul(x.numpy(), encoder.numpy().T),
+    }
+    if kernels.serves(x):
+        center, high = torch.zeros(576), torch.full((4096,), 1e9)
+        ways["kernels"] = lambda: kernels.outside(x, center, encoder, high, -high, 1)
+    operations = 2 * 2048 * 576 * 4096
+    return {name: operations / statistics.median(_seconds(way, 6)[1:]) for name, way in ways.items()}
 
 
 def _pace(workspace: Workspace) -> ModelPace | None:
@@ -128,21 +137,21 @@ def _pace(workspace: Workspace) -> ModelPace | None:
     site = locate(model, workspace.run.harvest.site)
     few = workspace.source("train").inputs(0, 4)
     width = capture(model, [site], **few.arguments)[site].shape[-1]
-    to_site = _seconds(lambda: capture(model, [site], **few.arguments)) / few.keep.numel()
-    to_end = _seconds(lambda: model(**few.arguments)) / few.keep.numel()
+    to_site = min(_seconds(lambda: capture(model, [site], **few.arguments))) / few.keep.numel()
+    to_end = min(_seconds(lambda: model(**few.arguments))) / few.keep.numel()
     memory = sum(p.numel() * p.element_size() for p in model.parameters())
     return ModelPace(width, memory, to_site, max(to_site, to_end))
 
 
-def _seconds(run: Callable[[], object]) -> float:
-    """The shortest of three times."""
+def _seconds(run: Callable[[], object], runs: int = 3) -> list[float]:
+    """How long it takes, time after time."""
     times: list[float] = []
     with torch.inference_mode():
-        for _ in range(3):
+        for _ in range(runs):
             started = time.perf_counter()
             run()
             times.append(time.perf_counter() - started)
-    return min(times)
+    return times
 
 
 def _known_width(workspace: Workspace) -> int:

@@ -13,6 +13,7 @@ runs/<name>/
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from assay.dictionary import Dictionary
 from assay.errors import ConfigError, MissingMaterial, SiteNotFound
 from assay.materials import LanguageModel, load_language_model, load_texts
 from assay.metric import Metric
+from assay.ops import kernels
 from assay.record import Record, machine
 from assay.reports import Curve, Explanation, Histogram, Report, write_report
 from assay.run.settings import Run
@@ -114,6 +116,7 @@ def run_harvest(workspace: Workspace, progress: Counter | None = None) -> Activa
     settings, started = workspace.run.harvest, time.perf_counter()
     counts: set[int] = set()
     workspace.note_settings()
+    threading.Thread(target=kernels.prepare).start()  # compiling hides behind the model's forward passes
 
     def count(done: int, total: int) -> None:
         counts.add(done)

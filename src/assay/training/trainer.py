@@ -24,7 +24,7 @@ from torch import Tensor
 from assay import disk
 from assay.activations.store import ActivationStore
 from assay.config import Config
-from assay.dictionary import Dictionary, Pass, Step
+from assay.dictionary import Dictionary, Pass, Scale, Step
 from assay.errors import ConfigError, CorruptData, Diverged, Interrupted
 from assay.training import checkpoint
 from assay.training.dead import DeadLatents, explained_variance, resample
@@ -129,9 +129,8 @@ class Trainee:
         self.optimizer = UnitNormAdam(dictionary, config.beta1, config.beta2, config.clip_norm)
         self.dead = DeadLatents(dictionary.config.width, config.dead_window, dictionary.atoms.device)
 
-    def loss(self, activations: Float[Tensor, "B D"], progress: float) -> tuple[Step, Pass, Float[Tensor, ""]]:
-        """Forward pass and the weighted loss."""
-        x = self.dictionary.scaled(activations)
+    def loss(self, x: Float[Tensor, "B D"], progress: float) -> tuple[Step, Pass, Float[Tensor, ""]]:
+        """Forward pass on scaled activations, and the weighted loss."""
         step = Step(x, target=x, dead=self.dead.mask(), progress=progress)
         with self._compute(x.device):
             result = self.dictionary.losses(step)
@@ -205,9 +204,12 @@ def train(
     begin = keeper.resume() if keeper else 0
     if begin == 0:
         fresh = [dictionary for dictionary in dictionaries.values() if not dictionary.is_fitted()]
-        sample = store.sample(min(config.sample_rows, store.rows)) if fresh else None
-        for dictionary in fresh:
-            dictionary.start(sample.to(dictionary.atoms.device))  # pyright: ignore[reportOptionalMemberAccess]
+        if fresh:
+            sample = store.sample(min(config.sample_rows, store.rows))
+            scale = Scale.of(sample)
+            for dictionary in fresh:
+                dictionary.start(sample.to(dictionary.atoms.device), scale)
+    leaders = _alike(dictionaries)
     schedule, batches = config.schedule(), store.batches(begin)
     started, waited = time.perf_counter(), 0.0
     for index in range(begin, config.steps):
@@ -217,8 +219,11 @@ def train(
         done, rate = index + 1, schedule.at(index) * config.learning_rate
         logged = done % config.log_every == 0 or done == config.steps
         arms: dict[str, Measured] = {}
+        scaled: dict[str, Tensor] = {}
         for name, trainee in trainees.items():
-            step, result, loss = trainee.loss(activations.to(trainee.dictionary.atoms.device), index / config.steps)
+            if (leader := leaders[name]) not in scaled:
+                scaled[leader] = trainee.dictionary.scaled(activations.to(trainee.dictionary.atoms.device))
+            step, result, loss = trainee.loss(scaled[leader], index / config.steps)
             if not torch.isfinite(loss):
                 raise _diverged(name, index, activations, result, store)
             trainee.learn(result, loss, rate)
@@ -316,6 +321,15 @@ def _check_arms(dictionaries: Mapping[str, Dictionary], *, files: bool) -> None:
         raise ConfigError(
             "one dictionary stands under two arms", expected="a dictionary an arm", do="Build one for each."
         )
+
+
+def _alike(dictionaries: Mapping[str, Dictionary]) -> dict[str, str]:
+    """For each arm the first one whose activations are scaled the same, so that a batch is scaled once for all of them."""
+    leaders: dict[str, str] = {}
+    for name, dictionary in dictionaries.items():
+        same = (other for other in leaders.values() if dictionary.scales_like(dictionaries[other]))
+        leaders[name] = next(same, name)
+    return leaders
 
 
 def _generator(seed: int, step: int, arm: str) -> torch.Generator:

@@ -7,6 +7,7 @@ Each function does what its namesake in `ops.portable` does. `serves` says for w
 from __future__ import annotations
 
 import math
+import time
 
 import torch
 from jaxtyping import Float, Int
@@ -22,6 +23,7 @@ __all__ = [
     "dots_pair",
     "host",
     "outside",
+    "prepare",
     "serves",
     "sum_by_latent",
     "times",
@@ -73,9 +75,21 @@ _ADAM_ROWS = Kernel(
 )
 
 
+_ALL = [each for each in list(globals().values()) if isinstance(each, Kernel)]
+
+
 def serves(*tensors: Tensor) -> bool:
     """Whether these tensors can be worked on here: float32 in the CPU's memory, and a compiler installed."""
     return available() and all(tensor.dtype == torch.float32 and tensor.device.type == "cpu" for tensor in tensors)
+
+
+def prepare() -> float:
+    """Have every kernel compiled or read from the cache; the seconds that took."""
+    started = time.perf_counter()
+    if available():
+        for kernel in _ALL:
+            _ = kernel.address
+    return time.perf_counter() - started
 
 
 def outside(

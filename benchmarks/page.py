@@ -1,0 +1,85 @@
+"""docs/speed.md and its plot from results/*.json: text between markers is replaced, everything else is written by hand.
+
+    <!-- step -->            what stands here is generated
+    <!-- /step -->
+
+python -m benchmarks.page             writes the page and the plot
+python -m benchmarks.page --readme    prints the table of the README
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import results, tables
+from benchmarks.plot import plot
+from benchmarks.results import RESULTS, ROOT
+
+PAGE = ROOT / "docs" / "speed.md"
+NOTHING = "Not measured yet: `make bench` does it."
+
+Section = Callable[[dict[str, Any]], str]
+
+
+def sections() -> dict[str, tuple[str, Section]]:
+    """Marker to (results file, what is written from it)."""
+    return {
+        "step": ("step", step),
+        "shapes": ("step", lambda read: tables.shapes(read["rows"])),
+        "scaling": ("scaling", lambda read: tables.scaling(read["rows"])),
+        "stream": ("stream", lambda read: tables.stream(read["rows"])),
+        "startup": ("startup", lambda read: tables.startup(read["rows"])),
+        "trajectory": ("trajectory", lambda read: tables.trajectory(read["rows"])),
+    }
+
+
+def step(read: dict[str, Any]) -> str:
+    """The plot and the tables of one step at the main shape."""
+    parts = [f"![Cost of one training step in encoder products]({PAGE.stem}.svg)"]
+    return "\n\n".join([*parts, *tables.steps(read["rows"])])
+
+
+def provenance(meta: dict[str, Any]) -> str:
+    """One line: where, when, with what."""
+    versions = ", ".join(f"{name} {version}" for name, version in meta["versions"].items())
+    return f"*{meta['date']}, commit `{meta['commit']}`, {meta['machine']}; {versions}. `{meta['command']}`*"
+
+
+def fill(text: str, marker: str, content: str) -> str:
+    """The page with new content between a pair of markers. Raises ValueError when the page lacks them."""
+    pattern = re.compile(rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", re.DOTALL)
+    if not pattern.search(text):
+        raise ValueError(f"the page has no markers <!-- {marker} --> and <!-- /{marker} -->")
+    return pattern.sub(lambda found: f"{found[1]}{content}\n{found[2]}", text)
+
+
+def write(page: Path, folder: Path) -> None:
+    """Fill every section from the results in a folder, and draw the plot beside the page."""
+    text = page.read_text(encoding="utf-8")
+    for marker, (name, section) in sections().items():
+        read = results.read(folder / f"{name}.json")
+        content = f"{section(read)}\n\n{provenance(read['meta'])}" if read["rows"] else NOTHING
+        text = fill(text, marker, content)
+    if rows := results.read(folder / "step.json")["rows"]:
+        page.with_suffix(".svg").write_text(plot(rows), encoding="utf-8")
+    page.write_text(text, encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.page", description=__doc__.splitlines()[0])
+    parser.add_argument("--readme", action="store_true", help="print the table of the README instead")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--page", type=Path, default=PAGE)
+    given = parser.parse_args(arguments)
+    if given.readme:
+        print(tables.readme(results.read(given.results / "step.json")["rows"]))
+    else:
+        write(given.page, given.results)
+
+
+if __name__ == "__main__":
+    main()
