@@ -13,7 +13,6 @@ import torch
 
 from assay.cli.arguments import Switch, print_json
 from assay.materials import CATALOGUE, cache_folder, is_fetched
-from assay.ops.kernels.geometry import LANES
 from assay.ops.path import chosen
 from assay.record import machine
 from assay.run.estimate import available_memory, product_rates
@@ -45,7 +44,7 @@ def examine() -> tuple[dict[str, Any], list[str]]:
     )
     facts["memory free"] = f"{available_memory() / 2**30:.1f} GiB"
     facts["encoder product"] = "; ".join(f"{name} {rate / 1e9:.0f} GFLOP/s" for name, rate in product_rates().items())
-    facts["operations"] = f"{chosen(torch.empty(0))} on this CPU (ASSAY_OPS names another), vectors of {LANES} numbers"
+    facts["operations"] = f"{chosen(torch.empty(0))} on this CPU; ASSAY_OPS names another"
     try:
         facts["cache"] = (
             f"{cache}, {shutil.disk_usage(_existing(cache)).free / 2**30:.0f} GiB free, {_write_speed(cache):.0f} MiB/s synced"

@@ -75,12 +75,17 @@ _ADAM_ROWS = Kernel(
 )
 
 
+CHUNK = 1 << 14
+"""Rows that go through the encoder at once; it bounds the room that is kept free for entries."""
+
 _ALL = [each for each in list(globals().values()) if isinstance(each, Kernel)]
 
 
 def serves(*tensors: Tensor) -> bool:
-    """Whether these tensors can be worked on here: float32 in the CPU's memory, and a compiler installed."""
-    return available() and all(tensor.dtype == torch.float32 and tensor.device.type == "cpu" for tensor in tensors)
+    """Whether these tensors can be worked on here: float32 in the CPU's memory, outside torch.compile, and a compiler installed."""
+    if torch.compiler.is_compiling() or not available():
+        return False
+    return all(tensor.dtype == torch.float32 and tensor.device.type == "cpu" for tensor in tensors)
 
 
 def prepare() -> float:
@@ -101,6 +106,20 @@ def outside(
     limit: int,
 ) -> Entries | None:
     """Products (x - center) W^T that are above `high` or below `low` of their latent; None if there are more than `limit`."""
+    parts, found = [], 0
+    for rows in x.split(CHUNK):
+        part = _outside(rows, center, encoder, high, low, min(limit - found, len(rows) * len(encoder)))
+        if part is None:
+            return None
+        parts.append(part)
+        found += len(part[1])
+    if len(parts) == 1:
+        return parts[0]
+    totals = torch.cat([offsets.diff() for offsets, _, _ in parts])
+    return offsets_of(totals), torch.cat([part[1] for part in parts]), torch.cat([part[2] for part in parts])
+
+
+def _outside(x: Tensor, center: Tensor, encoder: Tensor, high: Tensor, low: Tensor, limit: int) -> Entries | None:
     from assay.ops.kernels.geometry import BLOCK, MR, NR, pieces
 
     panels, blocks, workers = pieces(len(encoder), NR), pieces(len(x), BLOCK), torch.get_num_threads()

@@ -28,6 +28,7 @@ import xxhash
 from torch import Tensor
 
 from assay import disk
+from assay.errors import AssayError
 from assay.folders import cache_folder
 
 Argument: TypeAlias = Tensor | int | float
@@ -74,25 +75,32 @@ class Kernel:
 
     def _object_code(self) -> bytes:
         path = cache_folder() / "kernels" / f"{self.name}-{self._digest()}.o"
-        try:
-            checksum, code = path.read_bytes()[:16], path.read_bytes()[16:]
-            if xxhash.xxh3_128_digest(code) == checksum:
-                return code
-        except FileNotFoundError:
-            pass
+        if (code := _read(path)) is not None:
+            return code
         started = time.perf_counter()
         code = _compile(getattr(importlib.import_module(self.bodies), self.name), self.types)
         compile_seconds[self.name] = time.perf_counter() - started
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             disk.write(path, xxhash.xxh3_128_digest(code) + code)
-        except OSError:  # a cache that cannot be written is no cache
+        except (OSError, AssayError):  # a cache that cannot be written is no cache
             pass
         return code
 
     def _digest(self) -> str:
         sources = [path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))]
         return xxhash.xxh3_64_hexdigest("\n".join([*sources, *self.types, *_compilers(), *host()]).encode())
+
+
+def _read(path: Path) -> bytes | None:
+    """Object code that this user wrote and that is whole; None where there is none: it will be run, so others' is not taken."""
+    try:
+        if hasattr(os, "getuid") and path.stat().st_uid != os.getuid():
+            return None
+        checksum, code = path.read_bytes()[:16], path.read_bytes()[16:]
+    except OSError:
+        return None
+    return code if xxhash.xxh3_128_digest(code) == checksum else None
 
 
 @cache
