@@ -29,6 +29,11 @@ def blocks(request, monkeypatch):
         monkeypatch.setattr(kernels, name, size)
 
 
+def positive(x: Tensor, encoder: Tensor, bias: Tensor, center: Tensor | None = None) -> Any:
+    center = x.new_zeros(x.shape[1]) if center is None else center
+    return kernels.outside(x, center, encoder, -bias, torch.full_like(bias, -torch.inf), len(x) * len(encoder))
+
+
 def whole(*shape: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Small whole numbers: their products and sums are exact in every dtype, and often meet a threshold exactly."""
     numbers = torch.randint(-3, 4, shape, generator=torch.Generator().manual_seed(seed))
@@ -39,7 +44,7 @@ def check_positive(x: Tensor, encoder: Tensor, bias: Tensor, center: Tensor | No
     """Compares with the plain formula; returns the mask of what fired."""
     product = (x.double() - (0 if center is None else center.double())) @ encoder.double().T
     fires = product > -bias.double()
-    offsets, indices, products = kernels.positive(x, encoder, bias, center)
+    offsets, indices, products = positive(x, encoder, bias, center)
     assert offsets.dtype == indices.dtype == torch.int64
     assert offsets.diff().tolist() == fires.sum(1).tolist()
     assert offsets[0] == 0
@@ -151,7 +156,7 @@ def test_a_row_that_is_not_a_number_stays_alone():
 
 def test_sums_of_halves_are_kept_in_float32():
     x, encoder = torch.ones(1, 1000, device=DEVICE).bfloat16(), torch.ones(1, 1000, device=DEVICE).bfloat16()
-    _, _, products = kernels.positive(x, encoder, torch.zeros(1, device=DEVICE))
+    _, _, products = positive(x, encoder, torch.zeros(1, device=DEVICE))
     assert products.dtype == torch.float32
     assert products.tolist() == [1000.0]
     support = CsrSupport(torch.tensor([0, 300], device=DEVICE), torch.zeros(300, device=DEVICE).long(), 1)
@@ -162,7 +167,7 @@ def test_float32_products_are_as_close_as_float32_can_be():
     generator = torch.Generator().manual_seed(12)
     x, encoder = (torch.randn(rows, 300, generator=generator).to(DEVICE) for rows in (9, LATENTS))
     bias, center = torch.full((LATENTS,), -20.0, device=DEVICE), torch.randn(300, generator=generator).to(DEVICE)
-    offsets, indices, products = kernels.positive(x, encoder, bias, center)
+    offsets, indices, products = positive(x, encoder, bias, center)
     exact = (x - center).double() @ encoder.double().T
     assert torch.equal(indices, (exact > 20).nonzero()[:, 1])
     rows = CsrSupport(offsets, indices, LATENTS).rows

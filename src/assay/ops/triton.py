@@ -19,10 +19,10 @@ import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
 
-from assay.codes import CsrSupport
-from assay.ops.portable import Entries, top, transpose  # PyTorch's own sort and top-k serve here too
+from assay.codes import CsrSupport, Entries
+from assay.ops.portable import top, transpose  # PyTorch's own sort and top-k serve here too
 
-__all__ = ["dots", "dots_pair", "outside", "positive", "times", "times_pair", "top", "transpose", "transpose_times"]
+__all__ = ["dots", "dots_pair", "outside", "times", "times_pair", "top", "transpose", "transpose_times"]
 
 TILE_ROWS, TILE_LATENTS = 64, 128
 """Tile of the encoder product: 64 sums a thread on 4 warps, which still fit in registers. LATENTS is a multiple of 32."""
@@ -37,21 +37,9 @@ ENTRIES, COLUMNS = 16, 128
 """Matrix rows gathered at once, and columns of them: each gather reads whole 256-byte or 512-byte stretches."""
 
 
-def positive(
-    x: Float[Tensor, "B D"],
-    encoder: Float[Tensor, "L D"],
-    bias: Float[Tensor, " L"],
-    center: Float[Tensor, " D"] | None = None,
-) -> Entries:
-    """Products u = W (x - center) where u > -bias, in CSR; latents rise within each row."""
-    entries = outside(x, center, encoder, -bias, torch.full_like(bias, -torch.inf), len(x) * len(encoder))
-    assert entries is not None
-    return entries
-
-
 def outside(
     x: Float[Tensor, "B D"],
-    center: Float[Tensor, " D"] | None,
+    center: Float[Tensor, " D"],
     encoder: Float[Tensor, "L D"],
     high: Float[Tensor, " L"],
     low: Float[Tensor, " L"],
@@ -64,8 +52,7 @@ def outside(
     cost 2 B L D, and keeping the first would take a B x L table or slots that can overflow. The first decides the support; the second
     adds in another order, so that a product next to its bound may come out on the other side by rounding.
     """
-    if center is not None:  # here, because every tile of a row would do it again
-        x = (x - center).to(x.dtype)
+    x = (x - center).to(x.dtype)
     bits, places = _marked(x.contiguous(), encoder.contiguous(), high.contiguous(), low.contiguous())
     number = int(places[-1, 0])
     if number > limit:
