@@ -78,7 +78,7 @@ def harvesting(settings: Settings) -> list[Row]:
             "tokens": settings.tokens,
             "tokens_per_second": round(speeds["harvest"], 1),
             "bare_tokens_per_second": round(speeds["bare"], 1),
-            "ratio": round(timed["harvest"].median / timed["bare"].median, 3),
+            "ratio": round(speeds["harvest"] / speeds["bare"], 3),
             "runs": settings.runs,
         }
     ]

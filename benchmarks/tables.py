@@ -164,7 +164,7 @@ def stream(rows: Sequence[Row]) -> str:
     lines = []
     if row := by_name.get("harvest"):
         speeds = f"{number(row['tokens_per_second'], 0)} tokens/s against {number(row['bare_tokens_per_second'], 0)}"
-        lines.append(f"- Harvest: {speeds} of the bare forward, {number(row['ratio'])} times its time.")
+        lines.append(f"- Harvest: {speeds} of the bare forward, {100 * row['ratio']:.1f} % of its speed.")
     if row := by_name.get("store"):
         speeds = f"{number(row['rows_per_second'], 0)} rows/s; reading its files alone, {number(row['file_rows_per_second'], 0)}"
         lines.append(f"- Store: {speeds}.")

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache, cached_property
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -28,7 +29,7 @@ import xxhash
 from torch import Tensor
 
 from assay import disk
-from assay.errors import AssayError
+from assay.errors import AssayError, ConfigError
 from assay.folders import cache_folder
 
 Argument: TypeAlias = Tensor | int | float
@@ -39,6 +40,8 @@ FAST_MATH = {"reassoc", "contract", "nsz"}
 DTYPES = {"f4": torch.float32, "i8": torch.int64, "i4": torch.int32, "u1": torch.uint8}
 HEAD = 3
 """Slots before the arguments: next piece, next worker, number of pieces."""
+
+ARM = ("aarch64", "arm64")
 
 C_LIBRARY = {"memset", "memcpy", "memmove", "sqrtf"}
 """What compiled code may call."""
@@ -78,7 +81,14 @@ class Kernel:
         if (code := _read(path)) is not None:
             return code
         started = time.perf_counter()
-        code = _compile(getattr(importlib.import_module(self.bodies), self.name), self.types)
+        try:
+            code = _compile(getattr(importlib.import_module(self.bodies), self.name), self.types)
+        except Exception as error:
+            raise ConfigError(
+                f"numba {version('numba')} cannot compile {self.name} for {host()[0]} ({error})",
+                expected="a release that assay was tested with, see constraints.txt",
+                do="Install that, or set ASSAY_OPS=portable to do without it.",
+            ) from error
         compile_seconds[self.name] = time.perf_counter() - started
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,11 +121,12 @@ def host() -> tuple[str, str]:
     return binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
 
 
+@cache
 def available() -> bool:
-    """Whether a compiler is installed."""
-    from importlib.util import find_spec
-
-    return find_spec("numba") is not None and find_spec("llvmlite") is not None
+    """Whether a compiler is installed, and the processor multiplies and adds in one step."""
+    if find_spec("numba") is None or find_spec("llvmlite") is None:
+        return False
+    return "+fma" in host()[1] or platform.machine().lower() in ARM
 
 
 @cache

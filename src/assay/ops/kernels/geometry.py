@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from assay.ops.kernels.compiled import host
+import platform
+
+from assay.ops.kernels.compiled import ARM, host
 
 LANES = 16 if "+avx512f" in host()[1] else 8 if "+fma" in host()[1] else 4
 """float32 numbers in a vector register."""
-MR, NV = (8, 3) if LANES == 16 else (6, 2)
+MR, NV = (8, 3) if LANES == 16 or platform.machine().lower() in ARM else (6, 2)
 """Rows of x and vectors of latents in a block of products: MR NV sums, NV latents and one number of x fit into 32 or 16 registers."""
 NR = NV * LANES
 """Latents of a block, and of a panel of the encoder."""
