@@ -53,8 +53,8 @@ def adam(
     step: int,
     unit: bool,
 ) -> None:
-    """Step number `step` (from 1) on a parameter and its moments, in place. Rows without a gradient keep to the formula too."""
-    if factors and serving(parameter) is kernels:
+    """Step number `step` (from 1) on a parameter and its moments, in place. With `unit`, rows have unit norm before, and after."""
+    if factors and serving(parameter) is kernels and parameter.is_contiguous():
         first, rest = factors[0], _sum(table, factors[1:])
         where = first.support.transpose, first.values, first.matrix, moments.square, moments.mean
         kernels.adam_rows(parameter, rest, *where, rate=rate, beta1=beta1, beta2=beta2, eps=EPS, step=step, unit=unit)

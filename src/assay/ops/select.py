@@ -19,7 +19,7 @@ from assay.ops import path
 from assay.ops.gradient import deliver
 
 SAMPLE = 32
-"""Rows from which the level of a batch-wide top-k is guessed before it is made exact."""
+"""About how many rows, spread over the batch, the level of a batch-wide top-k is guessed from before it is made exact."""
 
 
 def select_positive(
@@ -77,13 +77,13 @@ def select_batch_top_k(
 ) -> SparseCodes:
     """Products u = W (x - center) on the k B largest positive u + bias of the whole batch; of ties at the last place the first rows'.
 
-    The level is guessed from the first rows and checked: if it keeps too few it is lowered until it does not, so the result is exact.
+    The level is guessed from some of the rows and checked: if it keeps too few it is lowered until it does not, so the result is exact.
     """
     center = x.new_zeros(x.shape[1]) if center is None else center
     wanted = k * len(x)
     with torch.no_grad():
         below = torch.full_like(bias, -torch.inf)
-        for level in _levels(x[:SAMPLE] - center, encoder, bias, k):
+        for level in _levels(x[:: max(len(x) // SAMPLE, 1)] - center, encoder, bias, k):
             entries = _outside(x, center, encoder, level - bias, below)
             if entries is None or len(entries[1]) >= wanted or level == 0:
                 break
@@ -130,15 +130,19 @@ def _outside(x: Tensor, center: Tensor, encoder: Tensor, high: Tensor, low: Tens
 def _dense(x: Tensor, center: Tensor, encoder: Tensor, high: Tensor, low: Tensor) -> SparseCodes:
     product = ((x - center) @ encoder.T).to(x.dtype)
     chosen = product.detach()
-    support = DenseSupport((chosen > high) | (chosen < low))
+    return _table(product, (chosen > high) | (chosen < low))
+
+
+def _table(product: Tensor, mask: Tensor) -> SparseCodes:
+    support = DenseSupport(mask)
     return SparseCodes(support.confine(product), support)
 
 
 def _levels(sample: Tensor, encoder: Tensor, bias: Tensor, k: int) -> list[float]:
     """Levels that keep about 1.5, 4 and 16 times k entries of each row, and zero, below which nothing is kept."""
     ranked = (sample @ encoder.T + bias).flatten()
-    places = [min(int(share * k * len(sample)) + 1, len(ranked)) for share in (1.5, 4, 16)]
-    best = ranked.topk(places[-1]).values
+    places = [min(int(share * k * len(sample)) + 1, len(ranked)) for share in (1.5, 4, 16) if len(ranked)]
+    best = ranked.topk(max(places, default=0)).values
     return [max(float(best[place - 1]), 0.0) for place in places] + [0.0]
 
 
@@ -146,28 +150,35 @@ def _largest(offsets: Tensor, latents: Tensor, products: Tensor, bias: Tensor, w
     """The `wanted` entries of the largest products + bias, in row order."""
     if len(latents) <= wanted:
         return offsets, latents, products
-    ranks = products + bias[latents]
-    last = ranks.topk(wanted, sorted=False).values.min()
-    keep = ranks > last
-    ties = (ranks == last).nonzero().view(-1)[: wanted - int(keep.sum())]
-    keep[ties] = True
+    keep = _best(products + bias[latents], wanted)
     rows = torch.repeat_interleave(offsets.diff(), output_size=len(latents))
     return offsets_of(torch.bincount(rows[keep], minlength=len(offsets) - 1)), latents[keep], products[keep]
 
 
 def _dense_batch_top_k(x: Tensor, center: Tensor, encoder: Tensor, bias: Tensor, wanted: int) -> SparseCodes:
     product = ((x - center) @ encoder.T).to(x.dtype)
-    ranks = (product.detach() + bias.detach()).flatten()
-    mask = torch.zeros_like(ranks, dtype=torch.bool)
-    mask[ranks.topk(min(wanted, len(ranks))).indices] = True
-    support = DenseSupport((mask & (ranks > 0)).view_as(product))
-    return SparseCodes(support.confine(product), support)
+    ranks = (product.detach() + bias.detach()).nan_to_num(nan=-torch.inf).flatten()
+    return _table(product, (_best(ranks, wanted) & (ranks > 0)).view_as(product))
+
+
+def _best(ranks: Tensor, wanted: int) -> Tensor:
+    """A mask of the `wanted` largest, of ties at the last place the first ones."""
+    if len(ranks) <= wanted:
+        return torch.ones_like(ranks, dtype=torch.bool)
+    last = ranks.topk(wanted, sorted=False).values.min()
+    keep = ranks > last
+    keep[(ranks == last).nonzero().view(-1)[: wanted - int(keep.sum())]] = True
+    return keep
 
 
 def _on_support(
     x: Tensor, center: Tensor, encoder: Tensor, offsets: Tensor, latents: Tensor, products: Tensor
 ) -> SparseCodes:
     support = CsrSupport(offsets, latents, len(encoder), path.serving(x, encoder).transpose)
+    if path.crossover() == 0:
+        mask = torch.zeros(len(x), len(encoder), dtype=torch.bool, device=x.device)
+        mask[support.rows, latents] = True
+        return _table(((x - center) @ encoder.T).to(x.dtype), mask)
     return SparseCodes(_Products.apply(x, center, encoder, support, products), support)
 
 

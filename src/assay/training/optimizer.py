@@ -22,6 +22,8 @@ class UnitNormAdam:
     """
 
     def __init__(self, dictionary: Dictionary, beta1: float, beta2: float, clip_norm: float | None = None) -> None:
+        if dictionary.unit_atoms:
+            dictionary.normalize_atoms()
         self.dictionary, self.beta1, self.beta2, self.clip_norm = dictionary, beta1, beta2, clip_norm
         self.moments = {name: Moments.of(p, beta1) for name, p in dictionary.named_parameters()}
         self.steps = 0

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from assay.codes import ByLatent, CsrSupport, Entries, offsets_of
 from assay.ops.kernels.compiled import Kernel, available, compile_seconds, host
+from assay.ops.kernels.geometry import BLOCK, LATENTS, MR, NR, ROWS, SPAN, pieces
 
 __all__ = [
     "adam_rows",
@@ -120,8 +121,6 @@ def outside(
 
 
 def _outside(x: Tensor, center: Tensor, encoder: Tensor, high: Tensor, low: Tensor, limit: int) -> Entries | None:
-    from assay.ops.kernels.geometry import BLOCK, MR, NR, pieces
-
     panels, blocks, workers = pieces(len(encoder), NR), pieces(len(x), BLOCK), torch.get_num_threads()
     counts = torch.empty(panels, len(x), dtype=torch.uint8)
     marks = torch.empty(panels, blocks, dtype=torch.int32)
@@ -164,8 +163,6 @@ def top(
     k: int,
 ) -> Entries:
     """Products (x - center) W^T on the k largest products + bias of each row, ties to the lowest latent."""
-    from assay.ops.kernels.geometry import MR, NR, SPAN, pieces
-
     panels, workers, rows = pieces(len(encoder), NR), torch.get_num_threads(), SPAN * MR
     buffer = min(max(2 * k, k + 256), len(encoder)) + 1
     packed = torch.empty(panels, x.shape[1], NR)
@@ -202,7 +199,7 @@ def top(
 def times(support: CsrSupport, values: Float[Tensor, " N"], matrix: Float[Tensor, "L D"]) -> Float[Tensor, "B D"]:
     """V M: for each row, the sum of `matrix` rows weighted by the values."""
     out = torch.empty(len(support), matrix.shape[1])
-    _TIMES(_row_pieces(support), support.offsets, support.indices, values.contiguous(), matrix.contiguous(), out)
+    _TIMES(*_by_row(support), values.contiguous(), matrix.contiguous(), out)
     return out
 
 
@@ -211,15 +208,14 @@ def times_pair(
 ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]:
     """`times` for two values on one support, with one reading of the matrix."""
     out, other = torch.empty(len(support), matrix.shape[1]), torch.empty(len(support), matrix.shape[1])
-    entries = support.offsets, support.indices, values.contiguous(), others.contiguous()
-    _TIMES_PAIR(_row_pieces(support), *entries, matrix.contiguous(), out, other)
+    _TIMES_PAIR(*_by_row(support), values.contiguous(), others.contiguous(), matrix.contiguous(), out, other)
     return out, other
 
 
 def dots(support: CsrSupport, left: Float[Tensor, "B D"], right: Float[Tensor, "L D"]) -> Float[Tensor, " N"]:
     """left_b . right_l for each entry (b, l)."""
     out = torch.empty(len(support.indices))
-    _DOTS(_row_pieces(support), support.offsets, support.indices, left.contiguous(), right.contiguous(), out)
+    _DOTS(*_by_row(support), left.contiguous(), right.contiguous(), out)
     return out
 
 
@@ -229,15 +225,15 @@ def dots_pair(
     """`dots` for two matrices on the left, with one reading of the right one."""
     out, other = torch.empty(len(support.indices)), torch.empty(len(support.indices))
     matrices = left.contiguous(), other_left.contiguous(), right.contiguous()
-    _DOTS_PAIR(_row_pieces(support), support.offsets, support.indices, *matrices, out, other)
+    _DOTS_PAIR(*_by_row(support), *matrices, out, other)
     return out, other
 
 
 def transpose(offsets: Int[Tensor, " offsets"], indices: Int[Tensor, " N"], width: int) -> ByLatent:
     """The entries of a CSR support sorted by latent."""
     starts, cursor = torch.empty(width + 1, dtype=torch.int64), torch.empty(width, dtype=torch.int64)
-    rows, order = torch.empty_like(indices), torch.empty_like(indices)
-    _TRANSPOSE(1, offsets, indices, starts, cursor, rows, order)
+    rows, order = torch.empty(len(indices), dtype=torch.int64), torch.empty(len(indices), dtype=torch.int64)
+    _TRANSPOSE(1, offsets.contiguous(), indices.contiguous(), starts, cursor, rows, order)
     return starts, rows, order
 
 
@@ -245,8 +241,6 @@ def transpose_times(
     support: CsrSupport, values: Float[Tensor, " N"], matrix: Float[Tensor, "B D"]
 ) -> Float[Tensor, "L D"]:
     """V^T M: for each latent, the sum of the batch rows it fired on weighted by the values."""
-    from assay.ops.kernels.geometry import LATENTS, pieces
-
     out = torch.empty(support.width, matrix.shape[1])
     by_latent = support.transpose
     count = pieces(support.width, LATENTS)
@@ -256,8 +250,6 @@ def transpose_times(
 
 def sum_by_latent(support: CsrSupport, values: Float[Tensor, " N"]) -> Float[Tensor, " L"]:
     """Sum of the values of each latent."""
-    from assay.ops.kernels.geometry import LATENTS, pieces
-
     starts, _, order = support.transpose
     out = torch.empty(support.width)
     _SUM_BY_LATENT(pieces(support.width, LATENTS), starts, order, values.contiguous(), out)
@@ -281,8 +273,6 @@ def adam_rows(
     unit: bool,
 ) -> None:
     """`ops.adam` on a matrix whose gradient is V^T M plus a table, a row at a time: no gradient is written out."""
-    from assay.ops.kernels.geometry import LATENTS, pieces
-
     width, depth = parameter.shape
     none = torch.empty(0, depth)
     _ADAM_ROWS(
@@ -305,15 +295,12 @@ def adam_rows(
     )
 
 
-def _row_pieces(support: CsrSupport) -> int:
-    from assay.ops.kernels.geometry import ROWS, pieces
-
-    return pieces(len(support), ROWS)
+def _by_row(support: CsrSupport) -> tuple[int, Tensor, Tensor]:
+    """Pieces of rows, and the support."""
+    return pieces(len(support), ROWS), support.offsets.contiguous(), support.indices.contiguous()
 
 
 def _packed_rows(x: Tensor, center: Tensor) -> Tensor:
-    from assay.ops.kernels.geometry import MR, pieces
-
     packed = torch.empty(pieces(len(x), MR), x.shape[1], MR)
     _PACK_ROWS(len(packed), x.contiguous(), center.contiguous(), packed)
     return packed

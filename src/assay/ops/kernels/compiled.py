@@ -115,7 +115,9 @@ def _read(path: Path) -> bytes | None:
 
 @cache
 def host() -> tuple[str, str]:
-    """The processor's name, and the features that code is compiled for."""
+    """The processor's name, and the features that code is compiled for; empty where there is no compiler."""
+    if find_spec("numba") is None or find_spec("llvmlite") is None:
+        return "", ""
     from llvmlite import binding
 
     return binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
@@ -123,10 +125,8 @@ def host() -> tuple[str, str]:
 
 @cache
 def available() -> bool:
-    """Whether a compiler is installed, and the processor multiplies and adds in one step."""
-    if find_spec("numba") is None or find_spec("llvmlite") is None:
-        return False
-    return "+fma" in host()[1] or platform.machine().lower() in ARM
+    """Whether there is a compiler, and the processor multiplies and adds in one step."""
+    return "+fma" in host()[1] or (host()[0] != "" and platform.machine().lower() in ARM)
 
 
 @cache
