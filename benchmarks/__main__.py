@@ -11,14 +11,14 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import page, results, scaling, startup, step, stream, trajectory
+from benchmarks import crossover, page, products, results, scaling, screening, startup, step, stream, trajectory
 from benchmarks.results import RESULTS, say
 
 
 def full(folder: Path) -> None:
     """What `make bench` runs: hours on two cores."""
     arguments = [] if folder == RESULTS else ["--results", str(folder)]
-    for part in (step, scaling, stream, startup, trajectory):
+    for part in (step, scaling, stream, startup, trajectory, products, crossover, screening):
         part.main(arguments)
     page.write(page.PAGE, folder)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import results, tables
+from benchmarks import results, studies, tables
 from benchmarks.plot import plot
 from benchmarks.results import RESULTS, ROOT
 
@@ -34,6 +34,9 @@ def sections() -> dict[str, tuple[str, Section]]:
         "stream": ("stream", lambda read: tables.stream(read["rows"])),
         "startup": ("startup", lambda read: tables.startup(read["rows"])),
         "trajectory": ("trajectory", lambda read: tables.trajectory(read["rows"])),
+        "products": ("products", lambda read: studies.products(read["rows"])),
+        "crossover": ("crossover", lambda read: studies.crossover(read["rows"])),
+        "screening": ("screening", lambda read: studies.screening(read["rows"])),
     }
 
 

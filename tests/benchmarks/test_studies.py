@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import chain
 
 import pytest
 import torch
@@ -73,7 +74,7 @@ def test_every_product_is_the_same_product():
     from benchmarks.workload import Shape, synthetic
 
     given = synthetic(Shape(16, 96, 64), 8, batches=1)
-    made = products.tasks(("torch.mm", *products.SETTINGS[""]), given)
+    made = products.tasks(("torch.mm", *chain.from_iterable(products.SETTINGS[""])), given)
     whole = given.rows[:64] @ given.start.encoder.T
     for name in ("torch.mm", "oneDNN", "numpy", "scipy"):
         if name in made:
