@@ -47,9 +47,10 @@ def step(read: dict[str, Any]) -> str:
 
 
 def provenance(meta: dict[str, Any]) -> str:
-    """One line: where, when, with what."""
+    """One line: where, when, with what; and every command that wrote rows."""
+    commands = ", ".join(f"`{command}`" for command in meta.get("commands", [meta["command"]]))
     versions = ", ".join(f"{name} {version}" for name, version in meta["versions"].items())
-    return f"*{meta['date']}, commit `{meta['commit']}`, {meta['machine']}; {versions}. `{meta['command']}`*"
+    return f"*{meta['date']}, commit `{meta['commit']}`, {meta['machine']}; {versions}.* {commands}"
 
 
 def fill(text: str, marker: str, content: str) -> str:

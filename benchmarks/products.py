@@ -58,17 +58,10 @@ SETTINGS: Mapping[str, tuple[tuple[str, ...], ...]] = {
 """What is measured under which setting, in a process each, beside the unit. Threads of one OpenBLAS disturb those of another."""
 NARROW = """
 from llvmlite import binding
-
-known = binding.get_host_cpu_features
-
-def narrower():
-    features = known()
-    features.update((name, False) for name in features if name.startswith(("avx512", "avx10")))
-    return features
-
-binding.get_host_cpu_features = narrower
+features = binding.get_host_cpu_features()
+features.update((name, False) for name in features if name.startswith(("avx512", "avx10")))
+binding.get_host_cpu_features = lambda: features
 from benchmarks.products import main
-
 main()
 """
 """A program in which LLVM takes the processor for one without AVX-512, before anything is compiled."""

@@ -2,7 +2,8 @@
 
 {"meta": {commit, machine, versions, command, threads, date}, "rows": [...]}
 
-`meta` is that of the latest write; rows that an earlier run measured stay until their key is measured again.
+`meta` is that of the latest write, but for its `commands`, which are all that wrote rows; rows that an earlier run measured stay until
+their key is measured again.
 """
 
 from __future__ import annotations
@@ -37,8 +38,11 @@ def merge(old: Sequence[Row], new: Sequence[Row], key: Sequence[str]) -> list[Ro
 
 
 def save(path: Path, rows: Sequence[Row], key: Sequence[str], meta: Mapping[str, Any]) -> None:
-    """Merge rows into a file; a reader sees the old file or the new one."""
-    merged = merge(read(path)["rows"], rows, key)
+    """Merge rows into a file, and the command with those that made the others; a reader sees the old file or the new one."""
+    before = read(path)
+    merged = merge(before["rows"], rows, key)
+    commands = [*before["meta"].get("commands", []), meta["command"]]
+    meta = {**meta, "commands": list(dict.fromkeys(commands))}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     text = json.dumps({"meta": dict(meta), "rows": merged}, indent=1, allow_nan=False)

@@ -111,11 +111,8 @@ def said_of_crossover(rows: Sequence[Row]) -> Iterable[str]:
     densities = [row["density"] for row in rows if row["density"] != CROSSING]
     for path in PATHS[:-1]:
         places = [(row["at"], words(shape_of(row))) for row in met if row["path"] == path]
-        said = [
-            f"{number(at)} ({shape})" if at is not None else f"above {max(densities):g} ({shape})"
-            for at, shape in places
-        ]
-        yield f"The dense path is the cheaper one from a density of {', '.join(said)} against {path}."
+        said = [f"{f'none up to {max(densities):g}' if at is None else number(at)} at {shape}" for at, shape in places]
+        yield f"The density from which the dense path is cheaper than {path}: {'; '.join(said)}."
     time = {
         (shape_of(row), row["path"], row["density"]): row["median_ms"] for row in rows if row["density"] != CROSSING
     }
@@ -212,7 +209,7 @@ def said_of_trained(rows: Sequence[Row]) -> Iterable[str]:
     """Whether trainings with a screen end where exact ones do."""
     one = rows[0]
     seeds = len({row["seed"] for row in rows})
-    amount = f"{seeds} seeds, {one['width']:,} latents, {one['steps']} steps"
+    amount = f"{seeds} seed{'s' * (seeds > 1)}, {one['width']:,} latents, {one['steps']} steps"
     yield f"{amount} in the basis, from the same atoms, evaluated exactly on unseen rows."
     named = arms(rows)
     exact = next((some for (_, z), some in named.items() if z == 0), [])

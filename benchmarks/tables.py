@@ -127,7 +127,7 @@ def readme(rows: Sequence[Row]) -> str:
     present = [library for library in LIBRARIES if any(row["library"] == library for row in chosen)]
     present = [library for library in present if library != "torch"]
     kinds = [kind for kind in KINDS if kind != "encoder"]
-    body = [[KINDS[kind], *(number(units.get((library, kind)), 1) for library in present)] for kind in kinds]
+    body = [[KINDS[kind], *(number(units.get((library, kind))) for library in present)] for kind in kinds]
     return table(["step, in encoder products", *present], body)
 
 

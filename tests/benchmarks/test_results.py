@@ -16,12 +16,12 @@ def test_a_row_replaces_the_one_with_its_key_in_its_place():
     assert results.merge(old, new, KEY) == [new[0], old[1], new[1]]
 
 
-def test_saving_twice_keeps_both_and_the_latest_meta(tmp_path: Path):
+def test_saving_twice_keeps_both_rows_both_commands_and_the_latest_meta(tmp_path: Path):
     path = tmp_path / "results" / "step.json"
-    results.save(path, [{"library": "a", "width": 1}], KEY, {"date": "yesterday"})
-    results.save(path, [{"library": "a", "width": 2}], KEY, {"date": "today"})
+    results.save(path, [{"library": "a", "width": 1}], KEY, {"date": "yesterday", "command": "one"})
+    results.save(path, [{"library": "a", "width": 2}], KEY, {"date": "today", "command": "two"})
     assert json.loads(path.read_text()) == {
-        "meta": {"date": "today"},
+        "meta": {"date": "today", "command": "two", "commands": ["one", "two"]},
         "rows": [{"library": "a", "width": 1}, {"library": "a", "width": 2}],
     }
     assert [file.name for file in path.parent.iterdir()] == ["step.json"]

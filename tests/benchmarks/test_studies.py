@@ -102,8 +102,8 @@ def test_the_crossing_is_said_for_each_path():
     rows += crossover.crossings(rows, crossover.Shape(**PLACE), "default")
     said = studies.crossover(rows)
     assert "| 0.2 | 1.0 | 3.0 | 2.5 |" in said
-    assert "from a density of 0.30 (8×64, B 16) against kernels" in said
-    assert "0.00 (8×64, B 16) against portable" in said
+    assert "the dense path is cheaper than kernels: 0.30 at 8×64, B 16." in said
+    assert "the dense path is cheaper than portable: 0.00 at 8×64, B 16." in said
     assert "takes 0.40 to 0.40 of the dense one" in said
 
 
