@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import crossover, page, products, results, scaling, screening, startup, step, stream, trajectory
+from benchmarks.real import Amount
 from benchmarks.results import RESULTS, say
 
 
@@ -21,6 +22,7 @@ def full(folder: Path) -> None:
     for part in (step, scaling, stream, startup, trajectory, products, crossover, screening):
         part.main(arguments)
     page.write(page.PAGE, folder)
+    page.write_readme(page.README, folder)
 
 
 def quick(folder: Path) -> None:
@@ -56,6 +58,14 @@ def quick(folder: Path) -> None:
     stream.measure(few, folder, meta)
     startup.measure((32, 256, 64), 1, folder, meta)
     trajectory.measure(trajectory.Settings(width=256, steps=10, batch=64, rows=2048, evaluated=128), (0,), folder, meta)
+    toy_shape = ("32x256x64",)
+    products.measure(toy_shape, 1, folder, meta, pause=0.0, tries=1)
+    crossover.measure(toy_shape, ("default",), folder, meta, densities=(0.05, 0.3), runs=1, tries=1)
+    screens = screening.Settings(
+        widths=(256,), batch=64, ks=(144,), zs=(4,), mosts=(8,), l0=20, runs=1, amount=Amount(2048, 20),
+        trained=(None, screening.Screen(288, 4)), seeds=(0,), train_width=256, steps=20,
+    )  # fmt: skip
+    screening.measure(screens, folder, meta)
     copied = folder / page.PAGE.name
     shutil.copy(page.PAGE, copied)
     page.write(copied, folder)
@@ -63,7 +73,7 @@ def quick(folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="toy shapes, a temporary folder, under two minutes")
+    parser.add_argument("--quick", action="store_true", help="toy shapes, a temporary folder, a few minutes")
     parser.add_argument("--results", type=Path, help="folder of the JSON files")
     given = parser.parse_args()
     if given.quick:

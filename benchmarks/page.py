@@ -1,10 +1,9 @@
-"""docs/speed.md and its plot from results/*.json: text between markers is replaced, everything else is written by hand.
+"""docs/speed.md, its plot and the README's table from results/*.json: text between markers is replaced, everything else is written by hand.
 
     <!-- step -->            what stands here is generated
     <!-- /step -->
 
-python -m benchmarks.page             writes the page and the plot
-python -m benchmarks.page --readme    prints the table of the README
+python -m benchmarks.page             writes the page, the plot, and the table of the README
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from benchmarks.plot import plot
 from benchmarks.results import RESULTS, ROOT
 
 PAGE = ROOT / "docs" / "speed.md"
+README = ROOT / "README.md"
 NOTHING = "Not measured yet: `make bench` does it."
 
 Section = Callable[[dict[str, Any]], str]
@@ -73,16 +73,21 @@ def write(page: Path, folder: Path) -> None:
     page.write_text(text, encoding="utf-8")
 
 
+def write_readme(readme: Path, folder: Path) -> None:
+    """Fill the table of the README."""
+    rows = results.read(folder / "step.json")["rows"]
+    text = fill(readme.read_text(encoding="utf-8"), "readme", tables.readme(rows) if rows else NOTHING)
+    readme.write_text(text, encoding="utf-8")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.page", description=__doc__.splitlines()[0])
-    parser.add_argument("--readme", action="store_true", help="print the table of the README instead")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--readme", type=Path, default=README)
     given = parser.parse_args(arguments)
-    if given.readme:
-        print(tables.readme(results.read(given.results / "step.json")["rows"]))
-    else:
-        write(given.page, given.results)
+    write(given.page, given.results)
+    write_readme(given.readme, given.results)
 
 
 if __name__ == "__main__":
