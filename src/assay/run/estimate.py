@@ -22,8 +22,9 @@ from assay.run.stages import Workspace
 from assay.sites import capture, locate
 from assay.training.checkpoint import KEPT
 
-STEP_PRODUCTS = 3.7
-"""A training step in encoder products, measured on the whole of the demo (its dense beginning included, docs/results/demo.json)."""
+STEP_PRODUCTS, STEP_OPERATIONS = 1.5, 8500
+"""A training step in encoder products, and in operations for each number of a batch, at the rate of those products; fitted to the
+demo, its dense beginning included (docs/results/demo.json), and to docs/speed.md."""
 BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
 
 
@@ -63,7 +64,8 @@ def estimate(workspace: Workspace, *, sweep: bool) -> dict[str, Part]:
     parameters = 2 * width * latents
     largest = max(arm.width for arm in arms.values())
     model_memory = pace.memory if pace else 0
-    train_seconds = run.train.steps * STEP_PRODUCTS * 2 * batch * width * latents / max(product_rates().values())
+    operations = STEP_PRODUCTS * 2 * batch * width * latents + STEP_OPERATIONS * batch * width * len(arms)
+    train_seconds = run.train.steps * operations / max(product_rates().values())
     tokens = run.evaluate.tokens
     parts = {
         "harvest": Part(
@@ -74,8 +76,8 @@ def estimate(workspace: Workspace, *, sweep: bool) -> dict[str, Part]:
         ),
         "train": Part(
             run.train.steps * batch,
-            (KEPT + 1) * 12 * parameters + 4 * parameters,
-            16 * parameters + 16 * batch * largest + 8 * batch * width,
+            (KEPT + 1) * 8 * parameters + 4 * parameters,
+            8 * parameters + 16 * batch * largest + 8 * batch * width,
             train_seconds,
         ),
         "evaluate": Part(
