@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from assay.codes import CsrSupport, DenseSupport, SparseCodes
+from assay.errors import ShapeMismatch
 
 TABLE = torch.tensor([[0.0, 2.0, 0.0, -1.0], [0.0, 0.0, 0.0, 0.0], [3.0, 0.0, 0.5, 4.0]])
 
@@ -106,3 +107,20 @@ def test_l0_is_exact_for_half_precision_codes():
     codes = SparseCodes.dense(torch.ones(1, 5000, dtype=torch.bfloat16))
     assert codes.l0().tolist() == [5000.0]
     assert codes.to_csr().l0().tolist() == [5000.0]
+
+
+@pytest.mark.parametrize(
+    ("offsets", "indices", "said"),
+    [
+        ([0, 1, 2], [0, 4], "0 to 3"),
+        ([0, 1, 2], [-1, 0], "0 to 3"),
+        ([0, 1, 3], [0, 1], "rise from 0"),
+        ([1, 1, 2], [0, 1], "rise from 0"),
+        ([0, 2, 1, 2], [0, 1], "rise from 0"),
+        ([], [], "rise from 0"),
+    ],
+)
+def test_entries_outside_the_table_are_refused(offsets, indices, said):
+    where = torch.tensor(offsets, dtype=torch.int64), torch.tensor(indices, dtype=torch.int64)
+    with pytest.raises(ShapeMismatch, match=said):
+        SparseCodes.csr(*where, torch.ones(len(indices)), 4)

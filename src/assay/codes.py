@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from assay.errors import ShapeMismatch
+
 
 class Support(ABC):
     """Which latents are stored for which row. B rows, L latents (`width`), N stored entries."""
@@ -98,6 +100,22 @@ class CsrSupport(Support):
         return values.new_zeros(self.width).index_add(0, self.indices, values)
 
 
+def _check_csr(offsets: Tensor, indices: Tensor, values: int, width: int) -> None:
+    ends = (int(offsets[0]), int(offsets[-1])) if len(offsets) else None
+    if ends != (0, len(indices)) or len(indices) != values or bool((offsets.diff() < 0).any()):
+        raise ShapeMismatch(
+            f"offsets from {ends} for {len(indices)} latents and {values} values",
+            expected="offsets that rise from 0 to the number of latents and of values",
+            do="Give one offset more than there are rows.",
+        )
+    if len(indices) and not (int(indices.min()) >= 0 and int(indices.max()) < width):
+        raise ShapeMismatch(
+            f"latents from {int(indices.min())} to {int(indices.max())}",
+            expected=f"0 to {width - 1}, for {width} latents",
+            do="Check the width, or the dictionary that they are from.",
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class DenseSupport(Support):
     """A mask over the whole table."""
@@ -140,7 +158,8 @@ class SparseCodes:
     def csr(
         cls, offsets: Int[Tensor, " offsets"], indices: Int[Tensor, " N"], values: Float[Tensor, " N"], width: int
     ) -> SparseCodes:
-        """Codes from row offsets, latent indices and values."""
+        """Codes from row offsets, latent indices and values. Raises ShapeMismatch, since kernels trust what a support says."""
+        _check_csr(offsets, indices, len(values), width)
         return cls(values, CsrSupport(offsets, indices, width))
 
     def __len__(self) -> int:

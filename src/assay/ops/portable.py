@@ -106,6 +106,11 @@ def transpose_times(
     return _weighted_sums(rows, starts, values[order], matrix)
 
 
+def sum_by_latent(support: CsrSupport, values: Float[Tensor, " N"]) -> Float[Tensor, " L"]:
+    """Sum of the values of each latent."""
+    return support.per_latent(values)
+
+
 def _weighted_sums(indices: Tensor, offsets: Tensor, weights: Tensor, matrix: Tensor) -> Tensor:
     if len(indices) == 0:  # embedding_bag refuses an empty list on some builds
         return matrix.new_zeros(len(offsets) - 1, matrix.shape[1])

@@ -200,7 +200,7 @@ class _Products(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             to_x = path.serving(gradient, encoder).times(ctx.support, gradient, encoder)
         if ctx.needs_input_grad[1]:
-            to_center = -(ctx.support.per_latent(gradient) @ encoder)
+            to_center = -(path.serving(gradient, encoder).sum_by_latent(ctx.support, gradient) @ encoder)
         if ctx.needs_input_grad[2]:
             to_encoder = deliver(ctx.parameter, ctx.support, gradient, x - center)
         return to_x, to_center, to_encoder, None, None

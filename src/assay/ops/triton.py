@@ -20,9 +20,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from assay.codes import CsrSupport, Entries
-from assay.ops.portable import top, transpose  # PyTorch's own sort and top-k serve here too
+from assay.ops.portable import sum_by_latent, top, transpose  # PyTorch's own sort, sums and top-k serve here too
 
-__all__ = ["dots", "dots_pair", "outside", "times", "times_pair", "top", "transpose", "transpose_times"]
+__all__ = [
+    "dots",
+    "dots_pair",
+    "outside",
+    "sum_by_latent",
+    "times",
+    "times_pair",
+    "top",
+    "transpose",
+    "transpose_times",
+]
 
 TILE_ROWS, TILE_LATENTS = 64, 128
 """Tile of the encoder product: 64 sums a thread on 4 warps, which still fit in registers. LATENTS is a multiple of 32."""
