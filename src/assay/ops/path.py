@@ -27,7 +27,7 @@ from assay.ops import kernels, portable
 Path: TypeAlias = Literal["kernels", "triton", "portable", "dense"]
 
 CROSSOVER = 0.2
-"""Share of the B x L products above which a batch takes the dense layout; both cost the same at .25 to .5 (docs/speed.md)."""
+"""Share of the B x L products above which a batch takes the dense layout; supports still cost less there at the shapes of docs/speed.md."""
 
 _FORCED: ContextVar[Path | None] = ContextVar("_FORCED", default=None)
 _CROSSOVER: ContextVar[float] = ContextVar("_CROSSOVER", default=CROSSOVER)
