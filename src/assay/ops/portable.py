@@ -2,6 +2,7 @@
 
     outside           products W (x - c) above or below a bound of their latent
     top               products on the k largest of each row
+    top_groups        products on the k groups of latents with the largest norm
     times             V M     [B D]   decode, and the gradient that reaches the input
     transpose_times   V^T M   [L D]   both weight gradients
     dots              one dot product an entry [N]   the gradient that reaches the codes
@@ -69,6 +70,27 @@ def top(
         kept.append(chosen)
         products.append(product.gather(1, chosen))
     offsets = torch.arange(len(x) + 1, device=x.device) * k
+    return offsets, torch.cat(kept).view(-1), torch.cat(products).view(-1)
+
+
+def top_groups(
+    x: Float[Tensor, "B D"],
+    center: Float[Tensor, " D"],
+    encoder: Float[Tensor, "L D"],
+    bias: Float[Tensor, " L"],
+    k: int,
+    size: int,
+) -> Entries:
+    """Products (x - center) W^T on the k groups of `size` latents whose products + bias have the largest norm in each row."""
+    kept, products = [], []
+    within = torch.arange(size, device=x.device)
+    for _, product in tiles(x - center, encoder):
+        power = (product + bias).unflatten(1, (-1, size)).square().sum(-1)
+        groups = power.topk(k, dim=-1).indices.sort(dim=-1).values
+        latents = (groups[..., None] * size + within).flatten(1)
+        kept.append(latents)
+        products.append(product.gather(1, latents))
+    offsets = torch.arange(len(x) + 1, device=x.device) * (k * size)
     return offsets, torch.cat(kept).view(-1), torch.cat(products).view(-1)
 
 

@@ -103,21 +103,11 @@ def select_group_top_k(
     center: Float[Tensor, " D"] | None = None,
 ) -> SparseCodes:
     """Products u = W (x - center) of the k groups of `size` consecutive latents whose u + bias has the largest norm in each row."""
-    from assay.ops import portable
-
     center = x.new_zeros(x.shape[1]) if center is None else center
-    kept, products = [], []
     with torch.no_grad():
-        within = torch.arange(size, device=x.device)
-        for _, product in portable.tiles(x - center, encoder):
-            power = (product + bias).view(len(product), -1, size).square().sum(-1)
-            groups = power.topk(min(k, power.shape[1]), dim=-1).indices.sort(dim=-1).values
-            latents = (groups[..., None] * size + within).flatten(1)
-            kept.append(latents)
-            products.append(product.gather(1, latents))
-    latents = torch.cat(kept)
-    offsets = torch.arange(len(x) + 1, device=x.device) * latents.shape[1]
-    return _on_support(x, center, encoder, offsets, latents.view(-1), torch.cat(products).view(-1))
+        most = min(k, len(encoder) // size)
+        entries = path.serving(x, encoder).top_groups(x, center, encoder, bias, most, size)
+    return _on_support(x, center, encoder, *entries)
 
 
 def _outside(x: Tensor, center: Tensor, encoder: Tensor, high: Tensor, low: Tensor) -> Entries | None:

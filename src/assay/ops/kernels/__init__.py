@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from assay.codes import ByLatent, CsrSupport, Entries, offsets_of
+from assay.ops import portable
 from assay.ops.kernels.compiled import Kernel, available, compile_seconds, host
 from assay.ops.kernels.geometry import BLOCK, LATENTS, MR, NR, ROWS, SPAN, pieces
 
@@ -30,13 +31,14 @@ __all__ = [
     "times",
     "times_pair",
     "top",
+    "top_groups",
     "transpose",
     "transpose_times",
 ]
 
 _HERE = __name__
 _PACK_ROWS = Kernel(f"{_HERE}.product", "pack_rows", "f4[:,::1], f4[::1], f4[:,:,::1]")
-_PACK_ENCODER = Kernel(f"{_HERE}.product", "pack_encoder", "f4[:,::1], f4[:,:,::1]")
+_PACK_ENCODER = Kernel(f"{_HERE}.product", "pack_encoder", "f4[:,::1], i8, f4[:,:,::1]")
 _SELECT_OUTSIDE = Kernel(
     f"{_HERE}.product",
     "select_outside",
@@ -54,6 +56,12 @@ _SELECT_TOP = Kernel(
     "select_top",
     "f4[:,:,::1], i8, f4[:,:,::1], f4[::1], i8, i8, f4[:,:,::1], f4[:,::1], i4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f4[:,::1], "
     "i8[::1], i8[:,::1], f4[:,::1]",
+)
+_SELECT_TOP_GROUPS = Kernel(
+    f"{_HERE}.product",
+    "select_top_groups",
+    "f4[:,:,::1], i8, f4[:,:,::1], f4[::1], i8, i8, i8, f4[:,:,::1], f4[:,::1], i4[:,:,::1], f4[:,:,::1], f4[:,::1], "
+    "i8[::1], i8[:,::1]",
 )
 _TIMES = Kernel(f"{_HERE}.passes", "times", "i8[::1], i8[::1], f4[::1], f4[:,::1], f4[:,::1]")
 _TIMES_PAIR = Kernel(
@@ -165,8 +173,7 @@ def top(
     """Products (x - center) W^T on the k largest products + bias of each row, ties to the lowest latent."""
     panels, workers, rows = pieces(len(encoder), NR), torch.get_num_threads(), SPAN * MR
     buffer = min(max(2 * k, k + 256), len(encoder)) + 1
-    packed = torch.empty(panels, x.shape[1], NR)
-    _PACK_ENCODER(panels, encoder.contiguous(), packed)
+    packed = _packed_encoder(encoder, NR)
     packed_rows = _packed_rows(x, center)
     count = pieces(len(packed_rows), SPAN)
     counts = torch.empty(count * rows, dtype=torch.int64)
@@ -194,6 +201,47 @@ def top(
         filled = torch.arange(k) < held[:, None]
         return offsets_of(held), latents[filled], values[filled]
     return offsets_of(held), latents.view(-1), values.view(-1)
+
+
+def top_groups(
+    x: Float[Tensor, "B D"],
+    center: Float[Tensor, " D"],
+    encoder: Float[Tensor, "L D"],
+    bias: Float[Tensor, " L"],
+    k: int,
+    size: int,
+) -> Entries:
+    """Products (x - center) W^T on the k groups of `size` latents with the largest products + bias, ties to the lowest group."""
+    if size > NR:
+        return portable.top_groups(x, center, encoder, bias, k, size)
+    workers, rows = torch.get_num_threads(), SPAN * MR
+    buffer = min(max(2 * k, k + 256), len(encoder) // size) + 1
+    packed_rows = _packed_rows(x, center)
+    count = pieces(len(packed_rows), SPAN)
+    counts = torch.empty(count * rows, dtype=torch.int64)
+    groups = torch.empty(len(x), k, dtype=torch.int64)
+    _SELECT_TOP_GROUPS(
+        count,
+        packed_rows,
+        len(x),
+        _packed_encoder(encoder, NR // size * size),
+        bias.contiguous(),
+        size,
+        k,
+        SPAN,
+        torch.empty(workers, MR, NR),
+        torch.empty(workers, rows),
+        torch.empty(workers, rows, buffer, dtype=torch.int32),
+        torch.empty(workers, rows, buffer),
+        torch.empty(workers, buffer),
+        counts,
+        groups,
+    )
+    held = counts[: len(x)]
+    filled = torch.arange(k) < held[:, None]  # all, but in rows with NaN
+    latents = (groups[filled][:, None] * size + torch.arange(size)).view(-1)
+    support = CsrSupport(offsets_of(held * size), latents, len(encoder))
+    return support.offsets, latents, dots(support, x - center, encoder)
 
 
 def times(support: CsrSupport, values: Float[Tensor, " N"], matrix: Float[Tensor, "L D"]) -> Float[Tensor, "B D"]:
@@ -303,6 +351,13 @@ def _by_row(support: CsrSupport) -> tuple[int, Tensor, Tensor]:
 def _packed_rows(x: Tensor, center: Tensor) -> Tensor:
     packed = torch.empty(pieces(len(x), MR), x.shape[1], MR)
     _PACK_ROWS(len(packed), x.contiguous(), center.contiguous(), packed)
+    return packed
+
+
+def _packed_encoder(encoder: Tensor, count: int) -> Tensor:
+    """Panels of `count` latents, at most NR, each by depth."""
+    packed = torch.empty(pieces(len(encoder), count), encoder.shape[1], NR)
+    _PACK_ENCODER(len(packed), encoder.contiguous(), count, packed)
     return packed
 
 

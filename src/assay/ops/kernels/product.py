@@ -27,12 +27,12 @@ def pack_rows(piece, worker, x, center, packed):
 
 @register_jitable
 @no_type_check
-def pack_panel(encoder, panel, packed):
-    """packed = latents panel NR ... of the encoder, by depth; latents that it does not have are zero."""
+def pack_panel(encoder, first, count, packed):
+    """packed = `count` latents of the encoder from `first` on, by depth; zero in their place where there is none."""
     width, depth = encoder.shape
     for n in range(NR):
-        latent = panel * NR + n
-        if latent < width:
+        latent = first + n
+        if n < count and latent < width:
             for k in range(depth):
                 packed[k, n] = encoder[latent, k]
         else:
@@ -41,9 +41,9 @@ def pack_panel(encoder, panel, packed):
 
 
 @no_type_check
-def pack_encoder(piece, worker, encoder, packed):
-    """All panels of the encoder."""
-    pack_panel(encoder, piece, packed[piece])
+def pack_encoder(piece, worker, encoder, count, packed):
+    """All panels of the encoder, of `count` latents each."""
+    pack_panel(encoder, piece * count, count, packed[piece])
 
 
 @no_type_check
@@ -60,7 +60,7 @@ def select_outside(
     if taken[0] > len(arena_latents):
         return
     depth = x.shape[1]
-    pack_panel(encoder, piece, panel)
+    pack_panel(encoder, piece * NR, NR, panel)
     kept = 0
     for p in range(x.shape[0]):
         multiply(x[p], panel, depth, c)
@@ -171,6 +171,43 @@ def select_top(
         for i in range(held[r]):
             latents[first + r, i] = found[worker, r, i]
             values[first + r, i] = products[worker, r, i]
+
+
+@no_type_check
+def select_top_groups(piece, worker, x, rows, encoder, bias, size, k, span, blocks, levels, found, keys, order, counts, groups):
+    """The k groups of `size` latents whose products + bias have the largest norm in each row, ties to the lowest; rising within a row.
+
+    As `select_top`, with a group in the place of a latent: a panel holds whole groups, and a candidate's products are not kept.
+    """
+    panels, depth, within = encoder.shape[0], encoder.shape[1], NR // size
+    c, level, buffer, first = blocks[worker], levels[worker], keys[worker], piece * span * MR
+    held = counts[first : first + span * MR]
+    for r in range(len(held)):
+        level[r], held[r] = -np.inf, 0
+    for panel in range(panels):
+        for p in range(min(span, x.shape[0] - piece * span)):
+            multiply(x[piece * span + p], encoder[panel], depth, c)
+            for r in range(min(MR, rows - first - p * MR)):
+                row = p * MR + r
+                for g in range(min(within, len(bias) // size - panel * within)):
+                    group, power = panel * within + g, np.float32(0)
+                    for n in range(size):
+                        number = c[r, g * size + n] + bias[group * size + n]
+                        power += number * number
+                    if power > level[row]:
+                        at = held[row]
+                        found[worker, row, at] = group
+                        buffer[row, at] = power
+                        held[row] = at + 1
+                        if at + 1 == buffer.shape[1]:
+                            level[row] = keep_best(found[worker, row], buffer[row], buffer[row], at + 1, k, order[worker])
+                            held[row] = k
+    for r in range(min(len(held), rows - first)):
+        if held[r] > k:
+            keep_best(found[worker, r], buffer[r], buffer[r], held[r], k, order[worker])
+            held[r] = k
+        for i in range(held[r]):
+            groups[first + r, i] = found[worker, r, i]
 
 
 @register_jitable
