@@ -1,7 +1,8 @@
 """Writing so that a crash leaves the old file or the new one, and reading so that nothing damaged or hostile is used.
 
 A file is written beside its place, synced, and renamed into it; a folder is filled beside its place and renamed whole, its MANIFEST
-(sizes and xxh3-128 hashes) written last. Tensors are safetensors only; nothing is ever unpickled.
+(sizes and xxh3-128 hashes) written last; a record holds the digest of itself, its seal. Tensors are safetensors only; nothing is ever
+unpickled. Each function expects to be the only writer of its place, see `lock`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import struct
 from collections.abc import Callable, Mapping
@@ -46,7 +48,14 @@ def write(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, record: Any) -> None:
     """JSON with sorted keys and a closing newline, written like `write`."""
-    write(path, (json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n").encode())
+    write(path, _as_json(record, sort_keys=True))
+
+
+def write_sealed(path: Path, record: Mapping[str, Any]) -> None:
+    """A JSON table, in its order, that holds the digest of its own content; written like `write` unless just that is there."""
+    data = _sealed(record)
+    if not (path.is_file() and path.read_bytes() == data):
+        write(path, data)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -57,12 +66,15 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 def append_line(path: Path, record: Mapping[str, Any]) -> None:
     """Add one JSON line and sync it, in place of a torn last line if a crash or a full disk left one."""
     line = (json.dumps(record, sort_keys=True, allow_nan=False) + "\n").encode()
-    whole = read(path).rfind(b"\n") + 1 if path.exists() else 0
-    with room_for(path, len(line)), open(path, "ab") as file:
-        file.truncate(whole)
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
+    new = not path.exists()
+    with room_for(path, len(line)):
+        with open(path, "ab") as file:
+            file.truncate(_end_of_lines(path))
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+        if new:
+            sync_folder(path.parent)
 
 
 def read_json(path: Path) -> Any:
@@ -71,6 +83,23 @@ def read_json(path: Path) -> Any:
         return json.loads(read(path))
     except (ValueError, RecursionError) as error:
         raise CorruptData(f"{path} is not JSON ({error})", expected="what assay wrote", do="Make it again.") from None
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """A table that `write_sealed` wrote, to the byte. Raises MissingMaterial, CorruptData."""
+    record = read_json(path)
+    if isinstance(record, dict):
+        record.pop("seal", None)
+        try:
+            if _sealed(record) == read(path):
+                return record
+        except ValueError:  # NaN, which JSON has not
+            pass
+    raise CorruptData(
+        f"{path} is not as it was written (its seal differs)",
+        expected="what assay wrote",
+        do="Run `assay verify --repair` on the folder of the run, or make the file again.",
+    )
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -143,6 +172,28 @@ def tensor_header(path: Path) -> dict[str, dict[str, Any]]:
         raise _not_tensors(path, error) from None
 
 
+def _as_json(record: Any, *, sort_keys: bool = False) -> bytes:
+    return (json.dumps(record, indent=2, sort_keys=sort_keys, allow_nan=False) + "\n").encode()
+
+
+def _sealed(record: Mapping[str, Any]) -> bytes:
+    """A table with its seal, as it is written."""
+    return _as_json({**record, "seal": xxhash.xxh3_128_hexdigest(_as_json(record))})
+
+
+def _end_of_lines(path: Path) -> int:
+    """Bytes up to the last newline: what follows was torn by a crash."""
+    with open(path, "rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(end - 4096, 0)
+            file.seek(start)
+            if (found := file.read(end - start).rfind(b"\n")) >= 0:
+                return start + found + 1
+            end = start
+    return 0
+
+
 def _not_tensors(path: Path, error: Exception) -> CorruptData:
     return CorruptData(
         f"{path} is not a whole safetensors file ({error})", expected="what assay wrote", do="Make it again."
@@ -159,18 +210,19 @@ def hash_file(path: Path) -> str:
 
 
 def publish(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Fill a folder beside its place, write its MANIFEST last, and rename it into place whole, replacing an older one.
+    """Fill a folder beside its place, write its MANIFEST last, and rename it into place whole, replacing one that differs.
 
-    Raises OutOfDisk, and StoreError when something that was not published stands at its place.
+    What an earlier call left when it was killed is removed. Raises OutOfDisk, and StoreError when something that was not published
+    stands at its place.
     """
     if folder.exists() and not (folder / MANIFEST).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
         raise StoreError(
             f"{folder} holds something that assay did not write", expected="a free place", do="Choose another folder."
         )
+    remove_leftovers(folder.parent, folder.name)
     part, old = (folder.with_name(f"{folder.name}.{what}{os.getpid()}") for what in ("part", "old"))
-    shutil.rmtree(part, ignore_errors=True)
     with room_for(part, 0):
-        part.mkdir(parents=True)
+        part.mkdir()
     try:
         fill(part)
         files = sorted(path for path in part.rglob("*") if path.is_file())
@@ -179,6 +231,8 @@ def publish(folder: Path, fill: Callable[[Path], None]) -> None:
         }
         write_json(part / MANIFEST, entries)
         if folder.exists():
+            if read(part / MANIFEST) == read(folder / MANIFEST) and not check_manifest(folder):
+                return
             os.replace(folder, old)
         os.replace(part, folder)
         sync_folder(folder.parent)
@@ -187,6 +241,14 @@ def publish(folder: Path, fill: Callable[[Path], None]) -> None:
             os.replace(old, folder)
         shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path, name: str = "*") -> None:
+    """Remove what a killed writer left in a folder: files and folders half written beside their place, or moved out of it."""
+    for what in ("part", "old"):
+        for path in folder.glob(f"{name}.{what}*"):
+            if re.fullmatch(rf".+\.{what}\d+", path.name):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def check_manifest(folder: Path) -> list[str]:
@@ -209,7 +271,16 @@ def check_manifest(folder: Path) -> list[str]:
             problems.append(f"{path} is {path.stat().st_size} bytes long, expected {size}")
         elif hash_file(path) != digest:
             problems.append(f"{path} is not the file that was written (its hash differs)")
-    return problems
+    there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    return problems + [f"{folder / name} does not belong there" for name in sorted(there - {*listed, MANIFEST})]
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, so that they survive a power loss."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -225,7 +296,7 @@ def sync_folder(folder: Path) -> None:
 def room_for(path: Path, size: int):
     """Turn "no space left" (and a quota that is used up) into OutOfDisk, which says how many bytes were wanted."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):

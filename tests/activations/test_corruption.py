@@ -68,7 +68,7 @@ def test_any_flipped_bit_of_a_shard_is_noticed(store):
         with pytest.raises(CorruptData, match=SECOND) as caught:
             read_everything(store)
         assert caught.value.exit_code == 3
-        assert "Delete that file and run the same harvest again" in str(caught.value)
+        assert "the same harvest with repair=True" in str(caught.value)
         (problem,) = verify_store(store)
         assert SECOND in problem
         flip(path, byte, bit)

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from assay import disk
 from assay.activations import ActivationStore
 from assay.activations.planted import Planted
 from assay.dictionary import Dictionary
-from assay.errors import ConfigError, CorruptData, Diverged, Interrupted, ShapeMismatch
+from assay.errors import ConfigError, CorruptData, Diverged, Interrupted, ShapeMismatch, StoreError
 from assay.training import TrainConfig, train
 
 ROWS = Planted(width=16, atoms=24, active=2.0).sample(2000, key=1)
@@ -216,3 +217,123 @@ def test_bfloat16_products_keep_float32_masters() -> None:
     progress = list(train({"arm": dictionary}, store(), settings(steps=60, compute_dtype="bfloat16")))
     assert dictionary.atoms.dtype == torch.float32
     assert progress[-1].arms["arm"].explained_variance > 0.5
+
+
+def with_a_bad_batch(rows: torch.Tensor = ROWS, row: int = 1234) -> torch.Tensor:
+    bad = rows.clone()
+    bad[row, 5] = float("nan")
+    return bad
+
+
+def fitted() -> Dictionary:
+    dictionary = build()
+    dictionary.start(ROWS)
+    return dictionary
+
+
+def test_a_bad_step_is_left_out_and_counted() -> None:
+    """The arm learns from all other steps, and its parameters are those of a training whose stream lacked that batch."""
+    dictionary = fitted()
+    config = settings(62, nonfinite="skip", nonfinite_share=0.1, log_every=1, resample_at=())  # two epochs of 31 batches
+    progress = list(train({"arm": dictionary}, store(with_a_bad_batch()), config))
+    bad = [now.step for now in progress if now.arms["arm"].loss is None]
+    assert len(bad) == 2
+    assert [now.arms["arm"].nonfinite for now in progress][-1] == 2
+    assert progress[bad[0] - 1].arms["arm"].explained_variance is None
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in dictionary.state_dict().values())
+
+
+def test_too_many_bad_steps_stop_the_training() -> None:
+    config = settings(62, nonfinite="skip", nonfinite_share=0.01)  # one step, and there will be two
+    with pytest.raises(Diverged, match="row 1234"):
+        list(train({"arm": fitted()}, store(with_a_bad_batch()), config))
+
+
+def test_a_bad_arm_does_not_touch_its_neighbour() -> None:
+    """One arm overflows at once, again and again; the other ends as it would alone."""
+    wild = fitted()
+    with torch.no_grad():
+        wild.get_parameter("log_rescale").fill_(200.0)
+    config = settings(nonfinite="skip", nonfinite_share=1.0, resample_at=())
+    good = fitted()
+    list(train({"wild": wild, "good": good}, store(), config))
+    alone = fitted()
+    list(train({"good": alone}, store(), config))
+    assert torch.equal(good.atoms, alone.atoms)
+    assert bool(torch.isfinite(wild.atoms).all())
+
+
+def test_a_rollback_returns_to_the_last_checkpoint_and_goes_on(tmp_path: Path) -> None:
+    config = settings(62, nonfinite="rollback", nonfinite_share=0.1, log_every=1, resample_at=())
+    dictionary, bad = fitted(), []
+    for progress in train({"arm": dictionary}, store(with_a_bad_batch()), config, folder=tmp_path):
+        if progress.arms["arm"].loss is None:
+            bad.append(progress.step)
+            kept = disk.read_tensors(tmp_path / f"step-{(progress.step - 1) // 10 * 10:08d}" / "arm.safetensors")
+            assert torch.equal(dictionary.atoms, kept["dictionary.atoms"])
+    assert len(bad) == 2
+    assert progress.arms["arm"].nonfinite == 2
+    assert progress.arms["arm"].explained_variance > 0.5
+
+
+def test_a_rollback_by_one_step_is_a_skip(tmp_path: Path) -> None:
+    trained = {}
+    for policy in ("skip", "rollback"):
+        config = settings(62, nonfinite=policy, nonfinite_share=0.1, checkpoint_every=1, resample_at=())
+        trained[policy] = fitted()
+        list(train({"arm": trained[policy]}, store(with_a_bad_batch()), config, folder=tmp_path / policy))
+    assert torch.equal(trained["skip"].atoms, trained["rollback"].atoms)
+
+
+@pytest.mark.parametrize("policy", ["skip", "rollback"])
+@pytest.mark.parametrize("stopped_at", [3, 18, 35, 50])
+def test_bad_steps_and_interruptions_together_give_the_same_bytes(tmp_path: Path, policy: str, stopped_at: int) -> None:
+    config = settings(62, nonfinite=policy, nonfinite_share=0.1, checkpoint_every=7, resample_at=())
+    bad = store(with_a_bad_batch())
+
+    def whole(folder: Path) -> dict[str, bytes]:
+        list(train({"arm": fitted()}, bad, config, folder=folder))
+        return contents(folder)
+
+    for progress in train({"arm": fitted()}, bad, config.revised({"log_every": 1}), folder=tmp_path / "parts"):
+        if progress.step == stopped_at:
+            break
+    expected = whole(tmp_path / "whole")
+    found = whole(tmp_path / "parts")
+    tensors = [name for name in expected if name.endswith(".safetensors")]
+    assert tensors
+    assert all(expected[name] == found[name] for name in tensors)
+
+
+def test_a_rollback_without_a_folder_is_refused() -> None:
+    with pytest.raises(ConfigError, match="rollback"):
+        list(train(arms(), store(), settings(nonfinite="rollback")))
+
+
+def test_a_damaged_log_is_seen_before_training_goes_on(tmp_path: Path) -> None:
+    finish(tmp_path)
+    log = tmp_path / "progress.jsonl"
+    data = bytearray(log.read_bytes())
+    data[20] ^= 1
+    log.write_bytes(bytes(data))
+    with pytest.raises(CorruptData, match=r"progress.jsonl is not as it was written"):
+        finish(tmp_path)
+
+
+def test_a_checkpoint_without_its_manifest_is_replaced(tmp_path: Path) -> None:
+    finish(tmp_path / "whole")
+    for progress in train(arms(), store(), settings(), folder=tmp_path / "parts"):
+        if progress.step == 35:
+            break
+    (tmp_path / "parts" / "step-00000030" / "MANIFEST.json").unlink()
+    finish(tmp_path / "parts")
+    assert contents(tmp_path / "whole") == contents(tmp_path / "parts")
+
+
+def test_two_trainings_in_one_folder_are_refused(tmp_path: Path) -> None:
+    first = train(arms(), store(), settings(), folder=tmp_path)
+    next(first)
+    with pytest.raises(StoreError, match="one writer"):
+        next(train(arms(), store(), settings(), folder=tmp_path))
+    first.close()
+    finish(tmp_path)

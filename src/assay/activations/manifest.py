@@ -101,25 +101,23 @@ def json_ready(identity: Mapping[str, Any]) -> dict[str, Any]:
 
 def write_description(folder: Path, description: Description) -> None:
     """Write store.json."""
-    disk.write_json(folder / STORE, {**description.resolved(), "seal": description.digest()})
+    disk.write_sealed(folder / STORE, description.resolved())
 
 
 def read_description(folder: Path) -> Description:
     """The store.json of a store. Raises MissingMaterial, StoreError (a newer format), CorruptData."""
     path = folder / STORE
-    data = disk.read_json(path)
-    if not isinstance(data, dict):
-        raise _damaged(path, "is not a description")
-    if isinstance(data.get("version"), int) and data["version"] > VERSION:
-        raise StoreError(f"{path} has format {data['version']}", expected=f"{VERSION} or less", do="Use a newer assay.")
-    sealed = data.pop("seal", None)
+    said = disk.read_json(path)
+    if isinstance(said, dict) and isinstance(said.get("version"), int) and said["version"] > VERSION:
+        raise StoreError(f"{path} has format {said['version']}", expected=f"{VERSION} or less", do="Use a newer assay.")
     try:
-        description = config.parse(Description, data, where=str(path))
+        return config.parse(Description, disk.read_sealed(path), where=str(path))
     except ConfigError as error:
-        raise _damaged(path, f"does not describe a store ({error.got})") from None
-    if description.digest() != sealed:
-        raise _damaged(path, "is not as it was written (its seal differs)")
-    return description
+        raise CorruptData(
+            f"{path} does not describe a store ({error.got})",
+            expected="what the harvest wrote",
+            do="Run `assay verify --repair` on the folder of the run.",
+        ) from None
 
 
 def _sealed(line: Line, description: Description) -> dict[str, Any]:
@@ -146,9 +144,14 @@ def read_lines(folder: Path, description: Description) -> dict[int, Line]:
         raise CorruptData(
             problems[0],
             expected="the lines that the harvest wrote",
-            do=f"Delete {folder / MANIFEST} and run the same harvest again.",
+            do="Run `assay verify --repair` on the folder of the run, or the same harvest with repair=True.",
         )
     return lines
+
+
+def sound_lines(folder: Path, description: Description) -> dict[int, Line]:
+    """The finished shards by index, as far as their lines are as they were written."""
+    return examine_lines(folder, description)[0]
 
 
 def examine_lines(folder: Path, description: Description) -> tuple[dict[int, Line], list[str]]:
@@ -194,9 +197,3 @@ def _parse_line(text: bytes, description: Description) -> Line | None:
 
 def _written(line: Line, description: Description) -> bytes:
     return (json.dumps(_sealed(line, description), sort_keys=True) + "\n").encode()
-
-
-def _damaged(path: Path, what: str) -> CorruptData:
-    return CorruptData(
-        f"{path} {what}", expected="what the harvest wrote", do=f"Delete {path.parent} and run the same harvest again."
-    )

@@ -122,7 +122,7 @@ def damaged(path: Path, what: str) -> CorruptData:
     return CorruptData(
         f"{path} {what}",
         expected="the shard that the harvest wrote",
-        do="Delete that file and run the same harvest again; it makes only what is missing.",
+        do="Run `assay verify --repair` on the folder of the run, or the same harvest with repair=True: only this is made again.",
     )
 
 

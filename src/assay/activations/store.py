@@ -33,6 +33,7 @@ from assay.activations.providers import InMemory, Live, Moments, OnDisk, Provide
 from assay.activations.shard import Shard, check_header
 from assay.activations.source import Source
 from assay.errors import AssayError, ConfigError, CorruptData, StoreError
+from assay.lock import LOCK
 from assay.sites import Site, locate
 
 
@@ -218,7 +219,7 @@ def verify_store(folder: Path | str) -> list[str]:
             problems.append(
                 f"{folder / MANIFEST} has no line for {shard_file(index)}: the harvest did not finish, or the line was lost"
             )
-    known = {shard_file(index) for index in range(len(description.shards))} | {STORE, MANIFEST}
+    known = {shard_file(index) for index in range(len(description.shards))} | {STORE, MANIFEST, LOCK}
     strangers = sorted(path for path in folder.iterdir() if path.name not in known)
     return problems + [f"{path} does not belong to the store" for path in strangers]
 

@@ -40,6 +40,8 @@ def run_guarded(verb: Callable[..., int], arguments: list[str], prog: str, descr
             return _say(f"the disk is full ({error.filename}); expected room to write. Free some and run it again.", 5)
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return _say(f"{error.filename} cannot be written or read; expected access. Check its permissions.", 1)
+        if error.errno == errno.EIO:
+            return _say("the disk reports an error; expected a sound disk. Check it, then run the same command again.", 1)
         raise
 
 

@@ -20,9 +20,9 @@ def run(run: RunName, changes: Changes = [], out: Folder = None, json: Switch = 
     stages.run_examples(workspace)
     page = stages.run_report(workspace, command=f"assay report {run}")
     if json:
-        from assay.disk import read_json
+        from assay.disk import read_sealed
 
-        print_json(read_json(page.with_suffix(".json")))
+        print_json(read_sealed(page.with_suffix(".json")))
     else:
         print(page)
     return 0

@@ -1,4 +1,4 @@
-"""assay verify FOLDER: read everything back and compare it with what was written."""
+"""assay verify FOLDER: read everything back and compare it with what was written; with --repair, make anew what differs."""
 
 from __future__ import annotations
 
@@ -7,32 +7,29 @@ from typing import Annotated
 
 import tyro
 
-from assay import disk
-from assay.activations.store import verify_store
 from assay.cli.arguments import Switch, print_json
-from assay.errors import MissingMaterial
+from assay.cli.live import counting, note
+from assay.run import verify
 
 
-def run(folder: Annotated[Path, tyro.conf.Positional], json: Switch = False) -> int:
+def run(folder: Annotated[Path, tyro.conf.Positional], repair: Switch = False, json: Switch = False) -> int:
     """Verify.
 
     Args:
         folder: A run, a store of activations, or a saved dictionary; anything that assay wrote.
+        repair: Make anew what is damaged, and nothing else; identical to what was lost.
         json: Print the findings as JSON.
     """
-    if not folder.is_dir():
-        raise MissingMaterial(f"there is no folder {folder}", expected="one that assay wrote", do="Check the path.")
-    stores = sorted(path.parent for path in folder.rglob("store.json"))
-    published = sorted(path.parent for path in folder.rglob(disk.MANIFEST))
-    problems = [problem for store in stores for problem in verify_store(store)]
-    problems += [problem for target in published for problem in disk.check_manifest(target)]
-    checked = len(stores) + len(published)
-    if not checked:
-        raise MissingMaterial(
-            f"nothing in {folder} was written by assay", expected="a run, a store or a dictionary", do="Check the path."
-        )
+    verdict = verify.verify(folder)
+    if repair and verdict.findings:
+        for finding in verdict.findings:
+            note(finding.what)
+        with counting("harvest", "tokens") as count:
+            verify.repair(folder, count)
+        verdict = verify.verify(folder)
+    problems = [finding.what for finding in verdict.findings]
     if json:
-        print_json({"checked": checked, "problems": problems})
+        print_json({"checked": verdict.checked, "problems": problems})
     else:
-        print("\n".join(problems) or f"folders checked, all as they were written: {checked}")
+        print("\n".join(problems) or f"everything is as it was written: {verdict.checked} things checked")
     return 3 if problems else 0

@@ -39,7 +39,6 @@ def kept(material: Material, part: str, fill: Callable[[Path], None], *, needs: 
     if anew or not folder.is_dir():
         with _alone(folder), disk.room_for(folder, needs):
             if anew or not folder.is_dir():
-                _sweep(folder)
                 disk.publish(folder, lambda empty: _fill_and_sync(empty, fill))
     if problems := disk.check_manifest(folder):
         raise CorruptData(
@@ -73,12 +72,6 @@ def _alone(folder: Path) -> Iterator[None]:
         ) from None
     with lock:
         yield
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what killed processes left half made; only called under the lock, so nobody is still at work on it."""
-    for part in folder.parent.glob(f"{folder.name}.part*"):
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _fill_and_sync(empty: Path, fill: Callable[[Path], None]) -> None:

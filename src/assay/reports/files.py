@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from assay import disk
-from assay.errors import CorruptData
+from assay.errors import AssayError, CorruptData
 from assay.reports.document import Report
 from assay.reports.html import render
 
@@ -17,17 +17,28 @@ DATA, PAGE = "report.json", "report.html"
 def write_report(report: Report, folder: Path | str) -> Path:
     """Write report.json, then report.html beside it; returns the page. Raises OutOfDisk."""
     folder = Path(folder)
-    disk.write_json(folder / DATA, report.resolved())
+    disk.write_sealed(folder / DATA, report.resolved())
     disk.write(folder / PAGE, render(report).encode())
     return folder / PAGE
 
 
+def check_report(folder: Path) -> list[str]:
+    """What is wrong with a report: its data, or a page that does not show them."""
+    try:
+        page = render(read_report(folder / DATA)).encode()
+    except AssayError as error:
+        return [error.got]
+    path = folder / PAGE
+    if not path.exists():
+        return [f"{path} is missing"]
+    return [] if path.read_bytes() == page else [f"{path} does not show what is in {DATA}"]
+
+
 def read_report(path: Path | str) -> Report:
     """The report of a report.json. Raises MissingMaterial, CorruptData."""
-    data = disk.read_json(Path(path))
+    data = disk.read_sealed(Path(path))
     try:
-        if isinstance(data, dict):
-            data.pop("summary", None)
+        data.pop("summary", None)
         return Report.model_validate(data)
     except ValidationError as error:
         problem = error.errors()[0]

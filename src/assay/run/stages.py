@@ -2,6 +2,7 @@
 
 runs/<name>/
   run.json                  every setting
+  timings.json              seconds of each stage, of processes that ended in order
   activations/<site>/       shards and their manifest
   training/                 checkpoints and progress.jsonl
   dictionaries/<arm>/       one folder a dictionary
@@ -17,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -26,11 +28,13 @@ from torch import Tensor
 
 from assay import __version__, disk
 from assay.activations import ActivationStore, TextSource, harvest
+from assay.activations.manifest import read_description
 from assay.analysis.evaluate import evaluate_model, to_record
 from assay.analysis.examples import LatentPage, describe_latents
 from assay.config import Config, parse
 from assay.dictionary import Dictionary
-from assay.errors import ConfigError, MissingMaterial, SiteNotFound
+from assay.errors import ConfigError, CorruptData, MissingMaterial, SiteNotFound
+from assay.lock import writing
 from assay.materials import LanguageModel, load_language_model, load_texts
 from assay.metric import Metric
 from assay.ops import kernels
@@ -39,7 +43,10 @@ from assay.reports import Curve, Explanation, Histogram, Report, write_report
 from assay.run.settings import Run
 from assay.sites import locate, readout
 from assay.training import Progress, train
+from assay.training.keeper import LOG
 
+SETTINGS, TIMINGS, EVALUATION, LATENTS = "run.json", "timings.json", "evaluation.json", "latents.json"
+ACTIVATIONS, TRAINING, DICTIONARIES = "activations", "training", "dictionaries"
 Counter = Callable[[int, int], None]
 """Told how much is done of how much."""
 
@@ -54,7 +61,15 @@ class Workspace:
     @classmethod
     def open(cls, folder: Path) -> Workspace:
         """The workspace of a folder that a stage has written to. Raises MissingMaterial."""
-        return cls(parse(Run, disk.read_json(folder / "run.json"), where=str(folder / "run.json")), folder)
+        return cls(parse(Run, disk.read_sealed(folder / SETTINGS), where=str(folder / SETTINGS)), folder)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the only writer of the folder, tidy it after a crash, and note the settings. Raises StoreError when somebody writes."""
+        with writing(self.folder):
+            disk.remove_leftovers(self.folder)
+            disk.write_sealed(self.folder / SETTINGS, self.run.resolved())
+            yield
 
     @cached_property
     def language_model(self) -> LanguageModel:
@@ -88,10 +103,10 @@ class Workspace:
 
     def store_folder(self) -> Path:
         """Where the shards are."""
-        stores = sorted(path.parent for path in (self.folder / "activations").glob("*/store.json"))
+        stores = sorted(path.parent for path in (self.folder / ACTIVATIONS).glob("*/store.json"))
         wanted = self.run.harvest.site
         for folder in stores:
-            if disk.read_json(folder / "store.json").get("asked") == wanted:
+            if read_description(folder).asked == wanted:
                 return folder
         raise MissingMaterial(
             f"{self.folder} holds no activations of {wanted}",
@@ -99,23 +114,30 @@ class Workspace:
             do=f"Run `assay harvest {self.folder}`.",
         )
 
-    def note_settings(self) -> None:
-        """Write run.json, so that later verbs need only the folder."""
-        disk.write_json(self.folder / "run.json", self.run.resolved())
-
     def note_seconds(self, stage: str, seconds: float, *, more: bool = False) -> None:
-        """Write how long a stage took into timings.json; `more` adds to what an interrupted one took before."""
-        path = self.folder / "timings.json"
-        timings = disk.read_json(path) if path.exists() else {}
+        """Write how long a stage took into timings.json; `more` adds to what interrupted ones took before."""
+        timings = self._timings()
         timings[stage] = round(seconds + (timings.get(stage, 0.0) if more else 0.0), 2)
-        disk.write_json(path, timings)
+        disk.write_sealed(self.folder / TIMINGS, timings)
+
+    def is_noted(self, stage: str) -> bool:
+        """Whether timings.json knows the stage: a killed process had no time to write there."""
+        return stage in self._timings()
+
+    def _timings(self) -> dict[str, float]:
+        """None where they are damaged: no work is lost for the sake of a stopwatch."""
+        try:
+            return disk.read_sealed(self.folder / TIMINGS)
+        except (MissingMaterial, CorruptData):
+            return {}
 
 
-def run_harvest(workspace: Workspace, progress: Counter | None = None) -> ActivationStore:
-    """Collect the activations of the run's site."""
+def run_harvest(
+    workspace: Workspace, progress: Counter | None = None, *, repair: bool = False
+) -> ActivationStore:
+    """Collect the activations of the run's site; `repair` reads every byte of what is there, and makes anew what is damaged."""
     settings, started = workspace.run.harvest, time.perf_counter()
     counts: set[int] = set()
-    workspace.note_settings()
     threading.Thread(target=kernels.prepare).start()  # compiling hides behind the model's forward passes
 
     def count(done: int, total: int) -> None:
@@ -123,54 +145,56 @@ def run_harvest(workspace: Workspace, progress: Counter | None = None) -> Activa
         if progress:
             progress(done, total)
 
-    harvest(
-        workspace.language_model.model,
-        workspace.source("train"),
-        [settings.site],
-        workspace.folder / "activations",
-        tokens=settings.tokens,
-        rows_per_shard=settings.rows_per_shard,
-        batch_contexts=settings.batch_contexts,
-        dtype=settings.dtype,
-        seed=settings.seed,
-        identity={"identity": workspace.language_model.identity},
-        progress=count,
-    )
-    if len(counts) > 1:
-        workspace.note_seconds("harvest", time.perf_counter() - started, more=True)
+    with workspace.writing():
+        harvest(
+            workspace.language_model.model,
+            workspace.source("train"),
+            [settings.site],
+            workspace.folder / ACTIVATIONS,
+            tokens=settings.tokens,
+            rows_per_shard=settings.rows_per_shard,
+            batch_contexts=settings.batch_contexts,
+            dtype=settings.dtype,
+            seed=settings.seed,
+            identity={"identity": workspace.language_model.identity},
+            progress=count,
+            repair=repair,
+        )
+        if len(counts) > 1 or not workspace.is_noted("harvest"):
+            workspace.note_seconds("harvest", time.perf_counter() - started, more=True)
     return workspace.store
 
 
 def run_train(workspace: Workspace, *, sweep: bool, stop: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
     """Train the run's dictionaries on its store, and save them."""
-    workspace.note_settings()
     store, started, worked = workspace.store, time.perf_counter(), False
     arms = workspace.run.arms(store.width, sweep=sweep)
     dictionaries = {name: settings.build() for name, settings in arms.items()}
-    try:
-        for progress in train(
-            dictionaries, store, workspace.run.train, folder=workspace.folder / "training", stop=stop
-        ):
-            worked = True
-            yield progress
-    finally:
-        if worked:
-            workspace.note_seconds("train", time.perf_counter() - started, more=True)
-    for name, dictionary in dictionaries.items():
-        dictionary.provenance = {
-            "site": workspace.run.harvest.site,
-            "model": workspace.run.model.name,
-            "store": store.identity,
-            "train": workspace.run.train.identity(),
-        }
-        dictionary.save(workspace.folder / "dictionaries" / name)
+    with workspace.writing():
+        try:
+            for progress in train(
+                dictionaries, store, workspace.run.train, folder=workspace.folder / TRAINING, stop=stop
+            ):
+                worked = True
+                yield progress
+        finally:
+            if worked or not workspace.is_noted("train"):
+                workspace.note_seconds("train", time.perf_counter() - started, more=True)
+        for name, dictionary in dictionaries.items():
+            dictionary.provenance = {
+                "site": workspace.run.harvest.site,
+                "model": workspace.run.model.name,
+                "store": store.identity,
+                "train": workspace.run.train.identity(),
+            }
+            dictionary.save(workspace.folder / DICTIONARIES / name)
 
 
 def trained_arms(workspace: Workspace) -> list[Path]:
     """Folders of the dictionaries that the run's settings name and that were trained. Raises MissingMaterial when none was."""
     width = workspace.store.width
     named = workspace.run.arms(width, sweep=True) | workspace.run.arms(width, sweep=False)
-    folders = [workspace.folder / "dictionaries" / name for name in named]
+    folders = [workspace.folder / DICTIONARIES / name for name in named]
     found = [folder for folder in folders if folder.is_dir()]
     if not found:
         raise MissingMaterial(
@@ -193,8 +217,8 @@ def run_evaluate(workspace: Workspace, progress: Counter | None = None) -> list[
             _trained(workspace),
         ]
     )
-    path = workspace.folder / "evaluation.json"
-    if path.exists() and (known := disk.read_json(path)).get("inputs") == inputs:
+    path = workspace.folder / EVALUATION
+    if path.exists() and (known := disk.read_sealed(path)).get("inputs") == inputs:
         return [Record.model_validate(record) for record in known["records"]]
     started = time.perf_counter()
     model = workspace.language_model.model
@@ -209,15 +233,16 @@ def run_evaluate(workspace: Workspace, progress: Counter | None = None) -> list[
     )
     records = [to_record(name, arms[name], evaluation) for name, evaluation in evaluations.items()]
     histograms = {name: evaluation.density for name, evaluation in evaluations.items()}
-    disk.write_json(
-        path,
-        {
-            "inputs": inputs,
-            "records": [record.resolved() for record in records],
-            "densities": {name: vars(histogram) for name, histogram in histograms.items()},
-        },
-    )
-    workspace.note_seconds("evaluate", time.perf_counter() - started)
+    with workspace.writing():
+        workspace.note_seconds("evaluate", time.perf_counter() - started)
+        disk.write_sealed(
+            path,
+            {
+                "inputs": inputs,
+                "records": [record.resolved() for record in records],
+                "densities": {name: vars(histogram) for name, histogram in histograms.items()},
+            },
+        )
     return records
 
 
@@ -225,8 +250,8 @@ def run_examples(workspace: Workspace) -> list[LatentPage]:
     """Describe the run's most telling latents, unless that was done already."""
     settings = workspace.run.latents
     inputs = _digest([workspace.run.model, workspace.run.source, settings, _trained(workspace)])
-    path = workspace.folder / "latents.json"
-    if path.exists() and (known := disk.read_json(path)).get("inputs") == inputs:
+    path = workspace.folder / LATENTS
+    if path.exists() and (known := disk.read_sealed(path)).get("inputs") == inputs:
         return [LatentPage.model_validate(page) for page in known["latents"]]
     arms = {folder.name: Dictionary.load(folder) for folder in trained_arms(workspace)}
     arm = settings.arm or _middle_arm(workspace, list(arms))
@@ -241,30 +266,31 @@ def run_examples(workspace: Workspace) -> list[LatentPage]:
         _readout(workspace),
         count=settings.count,
     )
-    disk.write_json(path, {"inputs": inputs, "latents": [page.resolved() for page in pages]})
-    workspace.note_seconds("examples", time.perf_counter() - started)
+    with workspace.writing():
+        workspace.note_seconds("examples", time.perf_counter() - started)
+        disk.write_sealed(path, {"inputs": inputs, "latents": [page.resolved() for page in pages]})
     return pages
 
 
 def run_report(workspace: Workspace, command: str) -> Path:
     """Write report.json and report.html from what the other stages left."""
-    evaluation = disk.read_json(workspace.folder / "evaluation.json")
-    latents = workspace.folder / "latents.json"
-    pages = disk.read_json(latents)["latents"] if latents.exists() else ()
-    timings = workspace.folder / "timings.json"
+    evaluation = disk.read_sealed(workspace.folder / EVALUATION)
+    latents = workspace.folder / LATENTS
+    pages = disk.read_sealed(latents)["latents"] if latents.exists() else ()
+    timings = workspace.folder / TIMINGS
     report = Report(
         title=workspace.run.title or f"{workspace.run.name}: dictionaries of {workspace.run.model.name}",
         command=command,
         provenance=_provenance(workspace),
         metrics=_explanations(),
         records=tuple(Record.model_validate(record) for record in evaluation["records"]),
-        curves=_curves(workspace.folder / "training" / "progress.jsonl"),
+        curves=_curves(workspace.folder / TRAINING / LOG),
         densities={name: Histogram.model_validate(table) for name, table in evaluation["densities"].items()},
         latents=tuple(LatentPage.model_validate(page) for page in pages),
-        timings=disk.read_json(timings) if timings.exists() else {},
+        timings=disk.read_sealed(timings) if timings.exists() else {},
     )
-    write_report(report, workspace.folder)
-    return workspace.folder / "report.html"
+    with workspace.writing():
+        return write_report(report, workspace.folder)
 
 
 def _middle_arm(workspace: Workspace, arms: list[str]) -> str:

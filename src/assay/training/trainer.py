@@ -2,11 +2,14 @@
 
 `train` is a generator: it yields `Progress` at every logged step and does nothing behind the reader's back. With a folder it keeps
 checkpoints and a progress log; stopped anywhere and started again, it ends with the same bytes.
+
+A loss that is not finite never reaches a parameter: the step halts the training, is left out, or sends its arm back to the last
+checkpoint, as `nonfinite` says. A finite loss has finite gradients, unless a sum over the batch overflows; a checkpoint looks for that.
 """
 
 from __future__ import annotations
 
-import os
+import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,14 +28,12 @@ from assay import disk
 from assay.activations.store import ActivationStore
 from assay.config import Config
 from assay.dictionary import Dictionary, Pass, Scale, Step
-from assay.errors import ConfigError, CorruptData, Diverged, Interrupted
-from assay.training import checkpoint
+from assay.errors import ConfigError, Diverged, Interrupted
+from assay.lock import writing
 from assay.training.dead import DeadLatents, explained_variance, resample
+from assay.training.keeper import Keeper
 from assay.training.optimizer import UnitNormAdam
 from assay.training.schedule import Schedule
-
-LOG = "progress.jsonl"
-
 
 class TrainConfig(Config):
     """How long and how fast to train. The batch size and the order of the data belong to the store."""
@@ -57,6 +58,10 @@ class TrainConfig(Config):
     """Fractions of training at which dead latents are resampled."""
     resample_dip: int = Field(default=1000, ge=1)
     """Steps in which the learning rate climbs back after a resampling."""
+    nonfinite: Literal["halt", "skip", "rollback"] = "halt"
+    """What NaN or infinity in a loss does: stop; leave the step out; or return the arm to the last checkpoint and train on from there."""
+    nonfinite_share: float = Field(default=0.001, ge=0, le=1)
+    """Largest share of an arm's steps that may be skipped or rolled back (at least one); one more stops the training."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of dense products; parameters and moments stay float32."""
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -85,16 +90,18 @@ class TrainConfig(Config):
 class Measured:
     """One dictionary on one training batch."""
 
-    loss: float
-    """Weighted sum of the terms."""
-    terms: dict[str, float]
+    loss: float | None
+    """Weighted sum of the terms; None, like every number here, where it is not finite."""
+    terms: dict[str, float | None]
     """Unweighted terms by name."""
     l0: float
     """Mean active latents a row."""
     explained_variance: float | None
-    """1 - error / variance, on this batch; None where the batch does not vary."""
+    """1 - error / variance, on this batch; None too where the batch does not vary."""
     dead: float
     """Share of latents silent for the window."""
+    nonfinite: int = 0
+    """Steps so far whose loss was not finite."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,7 @@ class Trainee:
         self.weights = dictionary.config.weights()
         self.optimizer = UnitNormAdam(dictionary, config.beta1, config.beta2, config.clip_norm)
         self.dead = DeadLatents(dictionary.config.width, config.dead_window, dictionary.atoms.device)
+        self.nonfinite = 0
 
     def loss(self, x: Float[Tensor, "B D"], progress: float) -> tuple[Step, Pass, Float[Tensor, ""]]:
         """Forward pass on scaled activations, and the weighted loss."""
@@ -154,29 +162,38 @@ class Trainee:
     def measure(self, step: Step, result: Pass, loss: Float[Tensor, ""]) -> Measured:
         """The numbers of a progress record."""
         return Measured(
-            loss=loss.item(),
-            terms={name: term.item() for name, term in result.terms.items()},
+            loss=_finite(loss.item()),
+            terms={name: _finite(term.item()) for name, term in result.terms.items()},
             l0=result.codes.l0().mean().item(),
-            explained_variance=explained_variance(result, step.target),
+            explained_variance=_finite(explained_variance(result, step.target)),
             dead=self.dead.mask().float().mean().item(),
+            nonfinite=self.nonfinite,
         )
 
     def state(self) -> dict[str, Tensor]:
         """All that the next step depends on."""
         state = {f"dictionary.{name}": tensor for name, tensor in self.dictionary.state_dict().items()}
         state |= {f"adam.{name}": tensor for name, tensor in self.optimizer.state()}
-        return {**state, "silent": self.dead.silent}
+        return {**state, "silent": self.dead.silent, "nonfinite": torch.tensor(self.nonfinite)}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take over what `state` gave."""
         parts: dict[str, dict[str, Tensor]] = {"dictionary": {}, "adam": {}}
         for key, tensor in state.items():
-            if key != "silent":
+            if key not in {"silent", "nonfinite"}:
                 part, name = key.split(".", 1)
                 parts[part][name] = tensor.to(self.dictionary.atoms.device)
         self.dictionary.load_state_dict(parts["dictionary"])
         self.optimizer.restore(parts["adam"])
         self.dead.silent.copy_(state["silent"])
+        self.nonfinite = int(state["nonfinite"])
+
+    def excuse(self) -> bool:
+        """Count a step whose loss is not finite; whether the settings let training go on."""
+        self.nonfinite += 1
+        return self.config.nonfinite != "halt" and self.nonfinite <= math.ceil(
+            self.config.nonfinite_share * self.config.steps
+        )
 
     def _compute(self, device: torch.device):
         if self.config.compute_dtype == "float32":
@@ -196,11 +213,25 @@ def train(
 
     New dictionaries are first fitted to a sample of the store. With `folder`, checkpoints and the log go there, and training goes on
     from the newest. When `stop()` turns true the step is finished, a checkpoint written and Interrupted raised.
-    Raises Diverged (naming step, shard and row), ShapeMismatch, ConfigError, CorruptData, OutOfDisk.
+    Raises Diverged (naming step, shard and row), ShapeMismatch, ConfigError, CorruptData, OutOfDisk, StoreError (another writer).
     """
-    _check_arms(dictionaries, files=folder is not None)
+    _check_arms(dictionaries, config, files=folder is not None)
+    if folder is None:
+        yield from _train(dictionaries, store, config, None, stop)
+    else:
+        with writing(Path(folder)):
+            yield from _train(dictionaries, store, config, Path(folder), stop)
+
+
+def _train(
+    dictionaries: Mapping[str, Dictionary],
+    store: ActivationStore,
+    config: TrainConfig,
+    folder: Path | None,
+    stop: Callable[[], bool],
+) -> Iterator[Progress]:
     trainees = {name: Trainee(dictionary, config) for name, dictionary in dictionaries.items()}
-    keeper = Keeper(Path(folder), trainees, config, store) if folder is not None else None
+    keeper = Keeper(folder, trainees, _identity(trainees, config, store), config.steps) if folder else None
     begin = keeper.resume() if keeper else 0
     if begin == 0:
         fresh = [dictionary for dictionary in dictionaries.values() if not dictionary.is_fitted()]
@@ -209,6 +240,8 @@ def train(
             scale = Scale.of(sample)
             for dictionary in fresh:
                 dictionary.start(sample.to(dictionary.atoms.device), scale)
+        if keeper and config.nonfinite == "rollback":
+            keeper.save(0)
     leaders = _alike(dictionaries)
     schedule, batches = config.schedule(), store.batches(begin)
     started, waited = time.perf_counter(), 0.0
@@ -224,12 +257,15 @@ def train(
             if (leader := leaders[name]) not in scaled:
                 scaled[leader] = trainee.dictionary.scaled(activations.to(trainee.dictionary.atoms.device))
             step, result, loss = trainee.loss(scaled[leader], index / config.steps)
-            if not torch.isfinite(loss):
+            if torch.isfinite(loss):
+                trainee.learn(result, loss, rate)
+            elif not trainee.excuse():
                 raise _diverged(name, index, activations, result, store)
-            trainee.learn(result, loss, rate)
+            elif config.nonfinite == "rollback" and keeper:
+                keeper.roll_back(name)
             if logged:
                 arms[name] = trainee.measure(step, result, loss.detach())
-            if done in config.resampling_steps():
+            if done in config.resampling_steps() and torch.isfinite(loss):
                 trainee.resample(step, result, _generator(config.seed, index, name))
         if logged:
             seconds = time.perf_counter() - started
@@ -249,68 +285,21 @@ def train(
             )
 
 
-@dataclass(frozen=True)
-class Keeper:
-    """Checkpoints and the progress log of one training run."""
-
-    folder: Path
-    trainees: Mapping[str, Trainee]
-    config: TrainConfig
-    store: ActivationStore
-
-    @property
-    def log(self) -> Path:
-        return self.folder / LOG
-
-    def identity(self) -> dict[str, Any]:
-        arms = {
-            name: {"dictionary": trainee.dictionary.name, "config": trainee.dictionary.config.resolved()}
-            for name, trainee in self.trainees.items()
-        }
-        order = {name: getattr(self.store, name) for name in ("batch_size", "seed", "window")}
-        return {"train": self.config.identity(), "arms": arms, "store": self.store.identity, "order": order}
-
-    def resume(self) -> int:
-        """Steps done; everything is put back as it was then, and the log ends there."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        checkpoint.prune(self.folder, keep=checkpoint.KEPT)
-        path = checkpoint.latest(self.folder)
-        if path is None:
-            self.log.unlink(missing_ok=True)
-            return 0
-        step, log_bytes, arms = checkpoint.load(path, list(self.trainees), self.identity())
-        for name, trainee in self.trainees.items():
-            trainee.restore(arms[name])
-        if step == self.config.steps:
-            checkpoint.prune(self.folder, keep=1)
-        size = self.log.stat().st_size if self.log.exists() else 0
-        if size < log_bytes:
-            raise CorruptData(
-                f"{self.log} is {size} bytes long",
-                expected=f"at least {log_bytes}, as its checkpoint says",
-                do="Restore it, or delete the folder to train from the start.",
-            )
-        if size:
-            os.truncate(self.log, log_bytes)
-        return step
-
-    def save(self, step: int) -> None:
-        """Checkpoint all trainees; refuses to keep a number that is not finite."""
-        states = {name: trainee.state() for name, trainee in self.trainees.items()}
-        for name, state in states.items():
-            for key, tensor in state.items():
-                if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-                    raise Diverged(
-                        f"{key} of {name} is not finite after step {step}",
-                        expected="finite parameters",
-                        do="Lower learning_rate; the last checkpoint is whole.",
-                    )
-        size = self.log.stat().st_size if self.log.exists() else 0
-        checkpoint.save(self.folder, step, states, self.identity(), size)
-        checkpoint.prune(self.folder, keep=1 if step == self.config.steps else checkpoint.KEPT)
+def _identity(trainees: Mapping[str, Trainee], config: TrainConfig, store: ActivationStore) -> dict[str, Any]:
+    """What a checkpoint must agree with."""
+    arms = {
+        name: {"dictionary": trainee.dictionary.name, "config": trainee.dictionary.config.resolved()}
+        for name, trainee in trainees.items()
+    }
+    order = {name: getattr(store, name) for name in ("batch_size", "seed", "window")}
+    return {"train": config.identity(), "arms": arms, "store": store.identity, "order": order}
 
 
-def _check_arms(dictionaries: Mapping[str, Dictionary], *, files: bool) -> None:
+def _check_arms(dictionaries: Mapping[str, Dictionary], config: TrainConfig, *, files: bool) -> None:
+    if config.nonfinite == "rollback" and not files:
+        raise ConfigError(
+            'nonfinite is "rollback"', expected="a folder, whose checkpoints it returns to", do='Give one, or "skip".'
+        )
     if files and (bad := [name for name in dictionaries if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name)]):
         raise ConfigError(
             f"an arm is called {bad[0]!r}",
@@ -330,6 +319,10 @@ def _alike(dictionaries: Mapping[str, Dictionary]) -> dict[str, str]:
         same = (other for other in leaders.values() if dictionary.scales_like(dictionaries[other]))
         leaders[name] = next(same, name)
     return leaders
+
+
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None
 
 
 def _generator(seed: int, step: int, arm: str) -> torch.Generator:

@@ -1,0 +1,191 @@
+"""make test-crash: kill, cut the power, fill the disk, damage files, at every place there is; then break the package to test the test.
+
+    python -m tests.crash                   all of it, below ten minutes on two cores
+    python -m tests.crash --share 0.05      every twentieth trial, as `make test` does
+    python -m tests.crash --drill --seed 7  2,000 random kills and 5,000 corruptions, every pair of kills; adds a line to the drill log
+
+The last line is JSON. The exit code is 1 if anything was wrong, silent or not caught.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+from tests.crash import campaigns, corruption  # noqa: E402 - after the tokenizer's threads are switched off
+from tests.crash.campaigns import Reference, Trial  # noqa: E402
+from tests.crash.forks import share  # noqa: E402
+from tests.crash.mutants import MUTANTS  # noqa: E402
+from tests.crash.small_run import MINI, VERBS, prepare  # noqa: E402
+
+DRILLS = Path("docs/results/drills.jsonl")
+HOWS = ("kill", "drop", "zero", "full", "broken")
+
+
+class Harness:
+    """One folder, one undisturbed run, and what is found wrong."""
+
+    def __init__(self, folder: Path, part: float, seed: int) -> None:
+        self.folder, self.part, self.seed = folder, part, seed
+        self.settings = prepare(folder)
+        self.reference = Reference(self.settings, folder / "reference").make()
+        self.wrong: list[str] = []
+
+    def every_operation(self) -> int:
+        """Every verb struck at every operation, in every way; how many trials."""
+        trials = [
+            partial(campaigns.strike, self.reference, verb, (at,), how)
+            for verb, how in product(VERBS, HOWS)
+            for at in campaigns.points(self.reference, verb, how)
+        ]
+        return len(self._run("strikes", self._thinned(trials)))
+
+    def twice(self, pairs: int) -> int:
+        """A shorter run killed, and killed again while it recovers; all pairs, or so many of them."""
+        mini = Reference(self.settings, self.folder / "mini", changes=dict(MINI)).make(("harvest", "train"))
+        trials = [
+            partial(campaigns.strike, mini, verb, ats, how)
+            for verb, how in product(("harvest", "train"), ("kill", "drop"))
+            for ats in product(campaigns.points(mini, verb, how), repeat=2)
+        ]
+        every = max(len(trials) // pairs, 1) if pairs else 1
+        return len(self._run("struck twice", self._thinned(trials[self.seed % every :: every])))
+
+    def random(self, kills: int) -> tuple[int, int]:
+        """So many kills at random moments; kills, and runs that ended otherwise."""
+        seconds, done, bad = campaigns.time_of(self.reference, self.folder / "timed"), 0, 0
+        seed = self.seed * 1_000_003
+        while done < kills * self.part:
+            trials = [partial(campaigns.random_kills, self.reference, seed + number, seconds) for number in range(16)]
+            seed += len(trials)
+            results = self._run("random kills", trials)
+            done += sum(result["kills"] for result in results)
+            bad += sum(result["wrong"] is not None for result in results)
+        return done, bad
+
+    def corruptions(self, count: int, repairs: int) -> tuple[int, int]:
+        """So many damages; damages, and those that stayed silent. And some repaired."""
+        each = 50
+        trials = [
+            partial(corruption.corrupt, self.reference, self.seed * 1_000_003 + number, each)
+            for number in range(max(round(count * self.part / each), 1))
+        ]
+        results = self._run("corruptions", trials)
+        silent = [what for result in results for what in result["silent"]]
+        self.wrong += silent
+        self._run(
+            "repairs",
+            [partial(corruption.repaired, self.reference, self.seed * 1_000_003 + number) for number in range(repairs)],
+        )
+        return sum(result["done"] for result in results), len(silent)
+
+    def writers(self) -> None:
+        """Two writers of one run."""
+        self._run("two writers", [partial(campaigns.two_writers, self.reference)])
+
+    def mutants(self) -> tuple[int, int]:
+        """Each fault in the package; faults, and those that were noticed."""
+        caught = 0
+        for name, (fault, trials) in MUTANTS.items():
+            found = self._notices(name, fault, trials)
+            caught += found
+            say(f"mutant, {name}: {'caught' if found else 'NOT CAUGHT'} by {trials}")
+            if not found:
+                self.wrong.append(f"the mutant {name!r} was not caught")
+        return len(MUTANTS), caught
+
+    def _notices(self, name: str, fault: Callable[[], None], kind: str) -> bool:
+        place = self.folder / "mutants" / name.replace(" ", "-")
+        if kind == "two writers":
+            mutant = Reference(self.settings, place / "reference", fault).make(("harvest", "sweep"))
+            return share([partial(campaigns.two_writers, mutant)], place, 1)[0]["wrong"] is not None
+        if kind == "corrupt":
+            return bool(share([partial(_mutated, fault, self.reference, self.seed)], place, 1)[0]["silent"])
+        how, verb = kind.split()
+        before = {"harvest": (), "train": ("harvest",), "evaluate": ("harvest", "sweep")}[verb]
+        mutant = Reference(self.settings, place / "reference", fault).make((*before, verb))
+        trials = [
+            partial(campaigns.strike, mutant, verb, (at,), how) for at in campaigns.points(mutant, verb, how)
+        ]
+        batches = (trials[start : start + 16] for start in range(0, len(trials), 16))
+        return any(any(result["wrong"] for result in share(batch, place)) for batch in batches)
+
+    def _run(self, what: str, trials: list[Trial]) -> list[dict[str, Any]]:
+        started = time.monotonic()
+        results = share(trials, self.folder / "trials")
+        bad = [result for result in results if result.get("wrong")]
+        self.wrong += [f"{what}: {result}" for result in bad]
+        say(f"{what}: {len(results)} trials in {time.monotonic() - started:.0f} s, {len(bad)} wrong")
+        return results
+
+    def _thinned(self, trials: Iterable[Trial]) -> list[Trial]:
+        every = max(round(1 / self.part), 1)
+        return list(trials)[self.seed % every :: every]
+
+
+def _mutated(fault: Callable[[], None], reference: Reference, seed: int, place: Path) -> dict[str, Any]:
+    fault()
+    return corruption.corrupt(reference, seed, 100, place)
+
+
+def say(line: str) -> None:
+    """Progress, at once."""
+    print(line, flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
+    parser.add_argument("--share", type=float, default=1.0, help="share of the trials to run")
+    parser.add_argument("--seed", type=int, default=0, help="of random kills, corruptions, and which trials a share is")
+    parser.add_argument("--drill", action="store_true", help="many more, and a line in the drill log")
+    parser.add_argument("--no-mutants", action="store_true", help="leave out the faults put in on purpose")
+    given = parser.parse_args()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        harness = Harness(Path(folder), given.share, given.seed)
+        say("operations: " + ", ".join(f"{verb} {len(ops)}" for verb, ops in harness.reference.operations.items()))
+        points = harness.every_operation()
+        points += harness.twice(0 if given.drill else 200)
+        harness.writers()
+        wrong = len(harness.wrong)
+        kills, mismatches = harness.random(2000 if given.drill else 200)
+        damages, silent = harness.corruptions(5000, 60 if given.drill else 12)
+        mutants, caught = (0, 0) if given.no_mutants else harness.mutants()
+        for line in harness.wrong[:20]:
+            say(f"WRONG {line}")
+        if harness.wrong[20:]:
+            say(f"and {len(harness.wrong) - 20} more: {Counter(line.split(':')[0] for line in harness.wrong)}")
+    say(f"in {time.monotonic() - started:.0f} s")
+    summary = {
+        "kill_points": points,
+        "wrong": wrong,
+        "random_kills": kills,
+        "mismatches": mismatches,
+        "corruptions": damages,
+        "silent": silent,
+        "mutants": mutants,
+        "caught": caught,
+    }
+    if given.drill:
+        note = {"what": "crash", "seed": given.seed, "date": datetime.now(UTC).date().isoformat(), **summary}
+        with open(DRILLS, "a", encoding="utf-8") as log:
+            log.write(json.dumps(note) + "\n")
+    say(json.dumps(summary))
+    return 1 if harness.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
