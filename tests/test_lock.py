@@ -60,7 +60,10 @@ def test_another_process_is_named_and_its_death_frees_the_folder(tmp_path: Path)
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
-    with pytest.raises(StoreError, match=rf"process {holder.pid} on .* expected one writer at a time"), writing(tmp_path):
+    with (
+        pytest.raises(StoreError, match=rf"process {holder.pid} on .* expected one writer at a time"),
+        writing(tmp_path),
+    ):
         pytest.fail("two writers")
     holder.kill()
     holder.wait()

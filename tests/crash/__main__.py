@@ -25,14 +25,14 @@ from typing import Any
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
-from tests.crash import campaigns, corruption  # noqa: E402 - after the tokenizer's threads are switched off
-from tests.crash.campaigns import Reference, Trial  # noqa: E402
-from tests.crash.forks import share  # noqa: E402
-from tests.crash.mutants import MUTANTS  # noqa: E402
-from tests.crash.small_run import MINI, VERBS, prepare  # noqa: E402
+from tests.crash import campaigns, corruption
+from tests.crash.campaigns import Reference, Trial
+from tests.crash.forks import share
+from tests.crash.mutants import MUTANTS
+from tests.crash.small_run import MINI, VERBS, prepare
 
 DRILLS = Path("docs/results/drills.jsonl")
-HOWS = ("kill", "drop", "zero", "full", "broken")
+KILLS, FAULTS = ("kill", "drop", "zero"), ("full", "broken")
 
 
 class Harness:
@@ -44,12 +44,12 @@ class Harness:
         self.reference = Reference(self.settings, folder / "reference").make()
         self.wrong: list[str] = []
 
-    def every_operation(self) -> int:
-        """Every verb struck at every operation, in every way; how many trials."""
+    def every_operation(self, *, every_fault: bool) -> int:
+        """Every verb killed and without power at every operation, its disk full or broken at each (or at every third); the trials."""
         trials = [
             partial(campaigns.strike, self.reference, verb, (at,), how)
-            for verb, how in product(VERBS, HOWS)
-            for at in campaigns.points(self.reference, verb, how)
+            for verb, how in product(VERBS, KILLS + FAULTS)
+            for at in campaigns.points(self.reference, verb, how)[:: 1 if every_fault or how in KILLS else 3]
         ]
         return len(self._run("strikes", self._thinned(trials)))
 
@@ -69,7 +69,10 @@ class Harness:
         seconds, done, bad = campaigns.time_of(self.reference, self.folder / "timed"), 0, 0
         seed = self.seed * 1_000_003
         while done < kills * self.part:
-            trials = [partial(campaigns.random_kills, self.reference, seed + number, seconds) for number in range(16)]
+            batch = min(max(round((kills * self.part - done) / 2), 2), 64)  # about two kills a run
+            trials = [
+                partial(campaigns.random_kills, self.reference, seed + number, seconds) for number in range(batch)
+            ]
             seed += len(trials)
             results = self._run("random kills", trials)
             done += sum(result["kills"] for result in results)
@@ -88,7 +91,10 @@ class Harness:
         self.wrong += silent
         self._run(
             "repairs",
-            [partial(corruption.repaired, self.reference, self.seed * 1_000_003 + number) for number in range(repairs)],
+            [
+                partial(corruption.repaired, self.reference, self.seed * 1_000_003 + number)
+                for number in range(max(round(repairs * self.part), 2))
+            ],
         )
         return sum(result["done"] for result in results), len(silent)
 
@@ -117,9 +123,7 @@ class Harness:
         how, verb = kind.split()
         before = {"harvest": (), "train": ("harvest",), "evaluate": ("harvest", "sweep")}[verb]
         mutant = Reference(self.settings, place / "reference", fault).make((*before, verb))
-        trials = [
-            partial(campaigns.strike, mutant, verb, (at,), how) for at in campaigns.points(mutant, verb, how)
-        ]
+        trials = [partial(campaigns.strike, mutant, verb, (at,), how) for at in campaigns.points(mutant, verb, how)]
         batches = (trials[start : start + 16] for start in range(0, len(trials), 16))
         return any(any(result["wrong"] for result in share(batch, place)) for batch in batches)
 
@@ -157,7 +161,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         harness = Harness(Path(folder), given.share, given.seed)
         say("operations: " + ", ".join(f"{verb} {len(ops)}" for verb, ops in harness.reference.operations.items()))
-        points = harness.every_operation()
+        points = harness.every_operation(every_fault=given.drill)
         points += harness.twice(0 if given.drill else 200)
         harness.writers()
         wrong = len(harness.wrong)

@@ -170,9 +170,7 @@ def time_of(reference: Reference, place: Path) -> float:
 
 def _everything(reference: Reference, root: Path) -> int:
     reference.mutant()
-    return next(
-        (code for verb in WHOLE if (code := run(verb, reference.settings, root / "run", reference.changes))), 0
-    )
+    return next((code for verb in WHOLE if (code := run(verb, reference.settings, root / "run", reference.changes))), 0)
 
 
 def _badly_ended(end: End, how: How) -> str | None:

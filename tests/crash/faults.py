@@ -73,7 +73,9 @@ class Faults:
         elif folder is not None:
             whole = os.path.join(os.readlink(f"/proc/self/fd/{folder}"), os.fspath(path))
         else:
-            whole = os.path.join(os.path.realpath(os.path.dirname(os.fspath(path)) or "."), os.path.basename(os.fspath(path)))
+            whole = os.path.join(
+                os.path.realpath(os.path.dirname(os.fspath(path)) or "."), os.path.basename(os.fspath(path))
+            )
         return whole if whole == self.root or whole.startswith(self.root + os.sep) else None
 
     def _opening(self, real: Callable[..., Any]) -> Callable[..., Any]:

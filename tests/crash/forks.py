@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import signal
@@ -16,11 +17,12 @@ from typing import Any
 
 HANGS = 60.0
 """Seconds after which a child counts as hanging."""
+HUNG = 98
 
 
 @dataclass(frozen=True)
 class End:
-    """How a child ended: exit code (minus the signal when killed), and what it printed."""
+    """How a child ended: exit code (minus the signal when killed, HUNG when it hung), and what it printed."""
 
     code: int
     printed: str
@@ -45,6 +47,7 @@ def _become(work: Callable[[], int], output: int) -> None:
     try:
         os.dup2(output, 1)
         os.dup2(output, 2)
+        faulthandler.enable()  # a child that hangs is aborted, and says where it was
         code = work()
     except KeyboardInterrupt:  # between two verbs, where nobody catches it
         code = 75
@@ -58,7 +61,7 @@ def _become(work: Callable[[], int], output: int) -> None:
 
 def _wait(pid: int, seconds: float, sent: int) -> int:
     """Its exit code."""
-    for limit, number in ((seconds, sent), (HANGS, signal.SIGKILL)):
+    for limit, number in ((seconds, sent), (HANGS, signal.SIGABRT)):
         end = time.monotonic() + limit
         while time.monotonic() < end:
             done, status = os.waitpid(pid, os.WNOHANG)
@@ -66,7 +69,8 @@ def _wait(pid: int, seconds: float, sent: int) -> int:
                 return os.waitstatus_to_exitcode(status)
             time.sleep(0.002)
         os.kill(pid, number)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    os.waitpid(pid, 0)
+    return HUNG
 
 
 def share(trials: Sequence[Callable[[Path], Any]], folder: Path, workers: int = 2) -> list[Any]:

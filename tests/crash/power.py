@@ -76,7 +76,8 @@ class Durable:
         if not names and os.path.exists(path):
             with open(path, "rb") as file:
                 now = file.read()
-            kept = now if now == node.kept else bytes(len(now))
+            known = len(node.kept) if node.kept and now.startswith(node.kept) else 0
+            kept = now[:known] + bytes(len(now) - known)
         with open(path, "wb") as file:
             file.write(kept or b"")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import time
 from pathlib import Path
@@ -42,7 +43,7 @@ def prepare(folder: Path) -> Path:
         folder / "lm"
     )
     draw = random.Random(0)
-    documents = "\n".join('{"text": "%s"}' % " ".join(draw.choices(WORDS, k=24)) for _ in range(60))
+    documents = "\n".join(json.dumps({"text": " ".join(draw.choices(WORDS, k=24))}) for _ in range(60))
     (folder / "texts.jsonl").write_text(documents)
     settings = folder / "small.toml"
     settings.write_text(

@@ -234,7 +234,9 @@ def fitted() -> Dictionary:
 def test_a_bad_step_is_left_out_and_counted() -> None:
     """The arm learns from all other steps, and its parameters are those of a training whose stream lacked that batch."""
     dictionary = fitted()
-    config = settings(62, nonfinite="skip", nonfinite_share=0.1, log_every=1, resample_at=())  # two epochs of 31 batches
+    config = settings(
+        62, nonfinite="skip", nonfinite_share=0.1, log_every=1, resample_at=()
+    )  # two epochs of 31 batches
     progress = list(train({"arm": dictionary}, store(with_a_bad_batch()), config))
     bad = [now.step for now in progress if now.arms["arm"].loss is None]
     assert len(bad) == 2

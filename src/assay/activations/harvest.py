@@ -73,9 +73,7 @@ def harvest(
         return {name: ActivationStore.open(folders[site].path) for name, site in located.items()}
 
 
-def _fill(
-    folders: Mapping[Site, SiteFolder], producer: Producer, progress: Callable[[int, int], None] | None
-) -> None:
+def _fill(folders: Mapping[Site, SiteFolder], producer: Producer, progress: Callable[[int, int], None] | None) -> None:
     """Make the shards that the folders lack."""
     for place in folders.values():
         place.clean()

@@ -41,7 +41,9 @@ def run_guarded(verb: Callable[..., int], arguments: list[str], prog: str, descr
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return _say(f"{error.filename} cannot be written or read; expected access. Check its permissions.", 1)
         if error.errno == errno.EIO:
-            return _say("the disk reports an error; expected a sound disk. Check it, then run the same command again.", 1)
+            return _say(
+                "the disk reports an error; expected a sound disk. Check it, then run the same command again.", 1
+            )
         raise
 
 

@@ -20,7 +20,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from assay.codes import CsrSupport, Entries
-from assay.ops.portable import sum_by_latent, top, top_groups, transpose  # PyTorch's own sort, sums, top-k serve here too
+from assay.ops.portable import (
+    sum_by_latent,
+    top,
+    top_groups,
+    transpose,
+)  # PyTorch's own sort, sums, top-k serve here too
 
 __all__ = [
     "dots",

@@ -17,8 +17,8 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -132,9 +132,7 @@ class Workspace:
             return {}
 
 
-def run_harvest(
-    workspace: Workspace, progress: Counter | None = None, *, repair: bool = False
-) -> ActivationStore:
+def run_harvest(workspace: Workspace, progress: Counter | None = None, *, repair: bool = False) -> ActivationStore:
     """Collect the activations of the run's site; `repair` reads every byte of what is there, and makes anew what is damaged."""
     settings, started = workspace.run.harvest, time.perf_counter()
     counts: set[int] = set()

@@ -54,7 +54,9 @@ def verify(folder: Path) -> Verdict:
         | {path for path in folder.rglob(f"{DICTIONARIES}/*") if path.is_dir()}
         | {path for path in folder.rglob(f"{TRAINING}/step-*") if path.is_dir() and path.name[5:].isdigit()}
     )
-    trainings = sorted(path for path in {folder, *folder.rglob(TRAINING)} if (path / LOG).exists() or _checkpoints(path))
+    trainings = sorted(
+        path for path in {folder, *folder.rglob(TRAINING)} if (path / LOG).exists() or _checkpoints(path)
+    )
     records = sorted(path for name in SEALED for path in folder.rglob(name))
     reports = sorted({path.parent for name in (DATA, PAGE) for path in folder.rglob(name)})
     checked = sum(map(len, (stores, published, trainings, records, reports)))

@@ -35,6 +35,7 @@ from assay.training.keeper import Keeper
 from assay.training.optimizer import UnitNormAdam
 from assay.training.schedule import Schedule
 
+
 class TrainConfig(Config):
     """How long and how fast to train. The batch size and the order of the data belong to the store."""
 

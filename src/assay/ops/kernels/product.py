@@ -174,7 +174,9 @@ def select_top(
 
 
 @no_type_check
-def select_top_groups(piece, worker, x, rows, encoder, bias, size, k, span, blocks, levels, found, keys, order, counts, groups):
+def select_top_groups(
+    piece, worker, x, rows, encoder, bias, size, k, span, blocks, levels, found, keys, order, counts, groups
+):
     """The k groups of `size` latents whose products + bias have the largest norm in each row, ties to the lowest; rising within a row.
 
     As `select_top`, with a group in the place of a latent: a panel holds whole groups, and a candidate's products are not kept.
@@ -200,7 +202,9 @@ def select_top_groups(piece, worker, x, rows, encoder, bias, size, k, span, bloc
                         buffer[row, at] = power
                         held[row] = at + 1
                         if at + 1 == buffer.shape[1]:
-                            level[row] = keep_best(found[worker, row], buffer[row], buffer[row], at + 1, k, order[worker])
+                            level[row] = keep_best(
+                                found[worker, row], buffer[row], buffer[row], at + 1, k, order[worker]
+                            )
                             held[row] = k
     for r in range(min(len(held), rows - first)):
         if held[r] > k:
