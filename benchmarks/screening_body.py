@@ -43,7 +43,7 @@ def select_screened(
     if taken[0] > len(arena_latents):
         return
     depth, first = x.shape[1], piece * NR
-    pack_panel(encoder, piece, panel)
+    pack_panel(encoder, piece * NR, NR, panel)
     kept = 0
     for p in range(x.shape[0]):
         multiply(x[p], panel, k, c)

@@ -224,7 +224,7 @@ def test_verify_finds_nothing_wrong_with_what_was_just_written(
 ) -> None:
     main(["train", str(run), "--out", str(harvested)])
     assert main(["verify", str(harvested)]) == 0
-    assert "as they were written" in capsys.readouterr().out
+    assert "as it was written" in capsys.readouterr().out
 
 
 def test_verify_of_a_stranger_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
