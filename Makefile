@@ -1,15 +1,19 @@
 # make demo   the main job: a real model, its activations, dictionaries, a report      make test   every test
 # make check  style, types, layers                                                      make bench  speed, beside the peers
+# make test-distributed   the tests that need four processes
 PYTHON ?= python3
 BIN := .venv/bin
 BENCH := .venv-bench/bin
 
-.PHONY: demo test check bench bench-quick setup
+.PHONY: demo test test-distributed check bench bench-quick setup
 demo: setup
 	$(BIN)/assay demo
 
 test: setup
 	$(BIN)/python -m pytest
+
+test-distributed: setup
+	$(BIN)/python -m pytest tests/distributed -m four_ranks
 
 check: setup
 	$(BIN)/ruff check .

@@ -34,6 +34,7 @@ from assay.errors import ConfigError, MissingMaterial, SiteNotFound
 from assay.materials import LanguageModel, load_language_model, load_texts
 from assay.metric import Metric
 from assay.ops import kernels
+from assay.ranks import is_first
 from assay.record import Record, machine
 from assay.reports import Curve, Explanation, Histogram, Report, write_report
 from assay.run.settings import Run
@@ -142,11 +143,14 @@ def run_harvest(workspace: Workspace, progress: Counter | None = None) -> Activa
 
 
 def run_train(workspace: Workspace, *, sweep: bool, stop: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
-    """Train the run's dictionaries on its store, and save them."""
-    workspace.note_settings()
+    """Train the run's dictionaries on its store, and save them; where several processes train, the first one writes."""
     store, started, worked = workspace.store, time.perf_counter(), False
     arms = workspace.run.arms(store.width, sweep=sweep)
     dictionaries = {name: settings.build() for name, settings in arms.items()}
+    if not is_first():
+        yield from train(dictionaries, store, workspace.run.train, folder=workspace.folder / "training", stop=stop)
+        return
+    workspace.note_settings()
     try:
         for progress in train(
             dictionaries, store, workspace.run.train, folder=workspace.folder / "training", stop=stop

@@ -26,7 +26,7 @@ KEPT = 2
 
 def save(folder: Path, step: int, arms: Mapping[str, Mapping[str, Tensor]], identity: Any, log_bytes: int) -> None:
     """Write a checkpoint and read it back. Raises OutOfDisk, CorruptData."""
-    target = folder / f"step-{step:08d}"
+    target = place(folder, step)
 
     def fill(part: Path) -> None:
         for name, tensors in arms.items():
@@ -38,6 +38,11 @@ def save(folder: Path, step: int, arms: Mapping[str, Mapping[str, Tensor]], iden
         raise CorruptData(
             problems[0], expected="the checkpoint just written", do="Check the disk; the one before is whole."
         )
+
+
+def place(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a step is."""
+    return folder / f"step-{step:08d}"
 
 
 def prune(folder: Path, keep: int) -> None:

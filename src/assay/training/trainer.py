@@ -11,7 +11,8 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,14 +22,16 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from assay import disk
+from assay import disk, ranks
 from assay.activations.store import ActivationStore
 from assay.config import Config
 from assay.dictionary import Dictionary, Pass, Scale, Step
 from assay.errors import ConfigError, CorruptData, Diverged, Interrupted
 from assay.training import checkpoint
 from assay.training.dead import DeadLatents, explained_variance, resample
+from assay.training.gradients import sum_gradients
 from assay.training.optimizer import UnitNormAdam
+from assay.training.parallel import ALONE, Parallel, together
 from assay.training.schedule import Schedule
 
 LOG = "progress.jsonl"
@@ -67,6 +70,8 @@ class TrainConfig(Config):
     """Steps between progress records."""
     checkpoint_every: int = Field(default=500, ge=1)
     """Steps between checkpoints."""
+    latent_shards: int = Field(default=1, ge=1)
+    """Processes that hold the latents of a dictionary between them; those of torchrun beyond that share the batch."""
 
     def schedule(self) -> Schedule:
         """The learning rate's course."""
@@ -78,7 +83,8 @@ class TrainConfig(Config):
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must agree with: all that changes the result."""
-        return {key: value for key, value in self.resolved().items() if key not in {"log_every", "checkpoint_every"}}
+        others = {"log_every", "checkpoint_every", "latent_shards"}
+        return {key: value for key, value in self.resolved().items() if key not in others}
 
 
 @dataclass(frozen=True)
@@ -121,42 +127,50 @@ class Progress:
 
 
 class Trainee:
-    """A dictionary in training, with its optimiser and its dead-latent count."""
+    """A dictionary in training, with its optimiser and its dead-latent count; of one that is spread over processes, what is here."""
 
-    def __init__(self, dictionary: Dictionary, config: TrainConfig) -> None:
-        self.dictionary, self.config = dictionary, config
+    def __init__(self, dictionary: Dictionary, config: TrainConfig, parallel: Parallel = ALONE) -> None:
+        self.dictionary, self.config, self.parallel = dictionary, config, parallel
         self.weights = dictionary.config.weights()
         self.optimizer = UnitNormAdam(dictionary, config.beta1, config.beta2, config.clip_norm)
         self.dead = DeadLatents(dictionary.config.width, config.dead_window, dictionary.atoms.device)
 
+    @together
     def loss(self, x: Float[Tensor, "B D"], progress: float) -> tuple[Step, Pass, Float[Tensor, ""]]:
-        """Forward pass on scaled activations, and the weighted loss."""
+        """Forward pass on the rows here of a batch of scaled activations, and the weighted loss of the whole batch."""
+        x = self.parallel.slice(x)
         step = Step(x, target=x, dead=self.dead.mask(), progress=progress)
         with self._compute(x.device):
             result = self.dictionary.losses(step)
+        result = replace(result, terms={name: ranks.whole(term) for name, term in result.terms.items()})
         weighted = [self.weights[name].at(progress) * term for name, term in result.terms.items()]
-        return step, result, torch.stack(weighted).sum()
+        return step, result, self.parallel.loss(torch.stack(weighted).sum())
 
+    @together
     def learn(self, result: Pass, loss: Float[Tensor, ""], learning_rate: float) -> None:
         """Backward pass and update."""
         with self.optimizer.gathering():
             loss.backward()
+        sum_gradients([*self.dictionary.parameters()], self.optimizer.factors, self.parallel.parts)
         self.optimizer.step(learning_rate)
         self.dictionary.after_step(result)
         self.dead.update(result)
 
+    @together
     def resample(self, step: Step, result: Pass, generator: torch.Generator) -> None:
         """Begin the dead latents anew."""
         changed = resample(self.dictionary, self.dead.mask(), step, result, generator)
         self.optimizer.forget(changed)
         self.dead.silent[changed] = 0
 
+    @together
     def measure(self, step: Step, result: Pass, loss: Float[Tensor, ""]) -> Measured:
         """The numbers of a progress record."""
+        *terms, l0 = self.parallel.means([*result.terms.values(), result.codes.l0().mean()])
         return Measured(
             loss=loss.item(),
-            terms={name: term.item() for name, term in result.terms.items()},
-            l0=result.codes.l0().mean().item(),
+            terms=dict(zip(result.terms, terms, strict=True)),
+            l0=l0,
             explained_variance=explained_variance(result, step.target),
             dead=self.dead.mask().float().mean().item(),
         )
@@ -168,15 +182,22 @@ class Trainee:
         return {**state, "silent": self.dead.silent}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state` gave."""
+        """Take over what `state` gave, whole tensors; of one that is spread over processes, the rows that belong here."""
+        self.split()
+        own = self.state()
         parts: dict[str, dict[str, Tensor]] = {"dictionary": {}, "adam": {}}
         for key, tensor in state.items():
             if key != "silent":
                 part, name = key.split(".", 1)
-                parts[part][name] = tensor.to(self.dictionary.atoms.device)
+                parts[part][name] = ranks.split_like(tensor.to(self.dictionary.atoms.device), own[key])
         self.dictionary.load_state_dict(parts["dictionary"])
         self.optimizer.restore(parts["adam"])
         self.dead.silent.copy_(state["silent"])
+
+    def split(self) -> None:
+        """Keep what belongs to this process, if the dictionary is spread over several."""
+        if self.parallel.split(self.dictionary):
+            self.optimizer.split()
 
     def _compute(self, device: torch.device):
         if self.config.compute_dtype == "float32":
@@ -199,8 +220,12 @@ def train(
     Raises Diverged (naming step, shard and row), ShapeMismatch, ConfigError, CorruptData, OutOfDisk.
     """
     _check_arms(dictionaries, files=folder is not None)
-    trainees = {name: Trainee(dictionary, config) for name, dictionary in dictionaries.items()}
-    keeper = Keeper(Path(folder), trainees, config, store) if folder is not None else None
+    device = next((dictionary.atoms.device for dictionary in dictionaries.values()), torch.device("cpu"))
+    parallel = Parallel.of(config.latent_shards, device)
+    trainees = {name: Trainee(dictionary, config, parallel) for name, dictionary in dictionaries.items()}
+    identity = _identity(trainees, config, store)
+    parallel.check(dictionaries, store.batch_size, {**identity, "train": config.resolved()})
+    keeper = Keeper(Path(folder), trainees, identity, config.steps, parallel) if folder is not None else None
     begin = keeper.resume() if keeper else 0
     if begin == 0:
         fresh = [dictionary for dictionary in dictionaries.values() if not dictionary.is_fitted()]
@@ -209,6 +234,9 @@ def train(
             scale = Scale.of(sample)
             for dictionary in fresh:
                 dictionary.start(sample.to(dictionary.atoms.device), scale)
+    for trainee in trainees.values():
+        trainee.split()
+        parallel.compare(trainee.state())
     leaders = _alike(dictionaries)
     schedule, batches = config.schedule(), store.batches(begin)
     started, waited = time.perf_counter(), 0.0
@@ -225,7 +253,7 @@ def train(
                 scaled[leader] = trainee.dictionary.scaled(activations.to(trainee.dictionary.atoms.device))
             step, result, loss = trainee.loss(scaled[leader], index / config.steps)
             if not torch.isfinite(loss):
-                raise _diverged(name, index, activations, result, store)
+                raise _diverged(name, index, activations, result, store, parallel)
             trainee.learn(result, loss, rate)
             if logged:
                 arms[name] = trainee.measure(step, result, loss.detach())
@@ -236,52 +264,54 @@ def train(
             read = (done - begin) * store.batch_size
             progress = Progress(done, done * store.batch_size, rate, arms, seconds, read, waited / max(seconds, 1e-9))
             if keeper:
-                disk.append_line(keeper.log, progress.record())
+                parallel.on_first(partial(disk.append_line, keeper.log, progress.record()))
             yield progress
-        stopping = stop()
+        stopping = parallel.agree(stop())
         if keeper and (stopping or done % config.checkpoint_every == 0 or done == config.steps):
             keeper.save(done)
         if stopping and done < config.steps:
+            parallel.unite(dictionaries.values())
             raise Interrupted(
                 f"stopped by a signal after step {done} of {config.steps}",
                 expected="to be continued",
                 do="Run the same command again; it goes on from the checkpoint." if keeper else "Nothing was saved.",
             )
+    parallel.unite(dictionaries.values())
 
 
 @dataclass(frozen=True)
 class Keeper:
-    """Checkpoints and the progress log of one training run."""
+    """Checkpoints and the progress log of one training run; with several processes all call it, and the first one writes."""
 
     folder: Path
     trainees: Mapping[str, Trainee]
-    config: TrainConfig
-    store: ActivationStore
+    identity: dict[str, Any]
+    steps: int
+    parallel: Parallel
 
     @property
     def log(self) -> Path:
         return self.folder / LOG
 
-    def identity(self) -> dict[str, Any]:
-        arms = {
-            name: {"dictionary": trainee.dictionary.name, "config": trainee.dictionary.config.resolved()}
-            for name, trainee in self.trainees.items()
-        }
-        order = {name: getattr(self.store, name) for name in ("batch_size", "seed", "window")}
-        return {"train": self.config.identity(), "arms": arms, "store": self.store.identity, "order": order}
-
     def resume(self) -> int:
         """Steps done; everything is put back as it was then, and the log ends there."""
+        step = self.parallel.on_first(self._clear_up) or 0
+        if step:
+            _, _, arms = checkpoint.load(checkpoint.place(self.folder, step), list(self.trainees), self.identity)
+            for name, trainee in self.trainees.items():
+                trainee.restore(arms[name])
+        return step
+
+    def _clear_up(self) -> int:
+        """Steps done by the newest checkpoint; what is older or newer than it goes."""
         self.folder.mkdir(parents=True, exist_ok=True)
         checkpoint.prune(self.folder, keep=checkpoint.KEPT)
         path = checkpoint.latest(self.folder)
         if path is None:
             self.log.unlink(missing_ok=True)
             return 0
-        step, log_bytes, arms = checkpoint.load(path, list(self.trainees), self.identity())
-        for name, trainee in self.trainees.items():
-            trainee.restore(arms[name])
-        if step == self.config.steps:
+        step, log_bytes, _ = checkpoint.load(path, [], self.identity)
+        if step == self.steps:
             checkpoint.prune(self.folder, keep=1)
         size = self.log.stat().st_size if self.log.exists() else 0
         if size < log_bytes:
@@ -296,7 +326,10 @@ class Keeper:
 
     def save(self, step: int) -> None:
         """Checkpoint all trainees; refuses to keep a number that is not finite."""
-        states = {name: trainee.state() for name, trainee in self.trainees.items()}
+        states = {name: self.parallel.gathered(trainee.state()) for name, trainee in self.trainees.items()}
+        self.parallel.on_first(partial(self._write, step, states), busy=True)
+
+    def _write(self, step: int, states: Mapping[str, Mapping[str, Tensor]]) -> None:
         for name, state in states.items():
             for key, tensor in state.items():
                 if tensor.is_floating_point() and not torch.isfinite(tensor).all():
@@ -306,8 +339,18 @@ class Keeper:
                         do="Lower learning_rate; the last checkpoint is whole.",
                     )
         size = self.log.stat().st_size if self.log.exists() else 0
-        checkpoint.save(self.folder, step, states, self.identity(), size)
-        checkpoint.prune(self.folder, keep=1 if step == self.config.steps else checkpoint.KEPT)
+        checkpoint.save(self.folder, step, states, self.identity, size)
+        checkpoint.prune(self.folder, keep=1 if step == self.steps else checkpoint.KEPT)
+
+
+def _identity(trainees: Mapping[str, Trainee], config: TrainConfig, store: ActivationStore) -> dict[str, Any]:
+    """What a checkpoint must agree with."""
+    arms = {
+        name: {"dictionary": trainee.dictionary.name, "config": trainee.dictionary.config.resolved()}
+        for name, trainee in trainees.items()
+    }
+    order = {name: getattr(store, name) for name in ("batch_size", "seed", "window")}
+    return {"train": config.identity(), "arms": arms, "store": store.identity, "order": order}
 
 
 def _check_arms(dictionaries: Mapping[str, Dictionary], *, files: bool) -> None:
@@ -336,7 +379,9 @@ def _generator(seed: int, step: int, arm: str) -> torch.Generator:
     return torch.Generator().manual_seed(xxhash.xxh3_64_intdigest(f"resample {seed} {step} {arm}".encode()) >> 1)
 
 
-def _diverged(arm: str, step: int, activations: Float[Tensor, "B D"], result: Pass, store: ActivationStore) -> Diverged:
+def _diverged(
+    arm: str, step: int, activations: Float[Tensor, "B D"], result: Pass, store: ActivationStore, parallel: Parallel
+) -> Diverged:
     bad = (~torch.isfinite(activations).all(-1)).nonzero().view(-1)
     if len(bad):
         place = store.locate(step, int(bad[0]))
@@ -345,7 +390,7 @@ def _diverged(arm: str, step: int, activations: Float[Tensor, "B D"], result: Pa
             expected="finite activations",
             do="Run `assay verify` on the store and harvest it again.",
         )
-    rows = (~torch.isfinite(result.reconstruction).all(-1)).nonzero().view(-1)
+    rows = parallel.rows((~torch.isfinite(result.reconstruction).all(-1)).to(torch.uint8)).nonzero().view(-1)
     terms = ", ".join(name for name, term in result.terms.items() if not torch.isfinite(term))
     place = store.locate(step, int(rows[0]) if len(rows) else 0)
     return Diverged(
