@@ -11,7 +11,7 @@ from assay import errors
 from assay.errors import AssayError
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, AssayError)]
-CODES = {"CorruptData": 3, "Diverged": 4, "OutOfDisk": 5, "OutOfMemory": 6, "Interrupted": 75}
+CODES = {"CorruptData": 3, "Diverged": 4, "OutOfDisk": 5, "OutOfMemory": 6, "Interrupted": 75, "RankLost": 75}
 
 
 @pytest.mark.parametrize("kind", KINDS)

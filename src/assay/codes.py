@@ -3,6 +3,8 @@
 Two layouts share one behaviour, so that no caller ever asks which one it holds: CSR (row offsets, latent indices, values) when codes
 are sparse, and a dense B x L table early in training, when most latents still fire. The pattern (`Support`) is apart from the values,
 because several values can live on one pattern: a Gated dictionary's gate and its codes do.
+
+Where latents are spread over processes a support holds those of its `shard`, and every sum over latents goes over all of them.
 """
 
 from __future__ import annotations
@@ -11,38 +13,64 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import final
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from assay import ranks
 from assay.errors import ShapeMismatch
+from assay.ranks import Shard
 
 
 class Support(ABC):
-    """Which latents are stored for which row. B rows, L latents (`width`), N stored entries."""
+    """Which latents are stored for which row. B rows, N stored entries."""
 
     width: int
+    """Latents stored here: all L, or those of the shard."""
+    shard: Shard | None
 
     @abstractmethod
     def __len__(self) -> int:
         """Rows B."""
 
     @abstractmethod
-    def spread(self, vector: Float[Tensor, " L"]) -> Tensor:
-        """One number a latent, laid out so that it multiplies or adds to the values entry by entry."""
+    def spread_here(self, vector: Float[Tensor, " H"]) -> Tensor:
+        """One number for each latent stored here, laid out so that it multiplies or adds to the values entry by entry."""
 
     @abstractmethod
     def confine(self, values: Tensor) -> Tensor:
         """The values with everything outside the support set to zero."""
 
     @abstractmethod
-    def per_row(self, values: Tensor) -> Tensor:
-        """Sum of the values in each row [B]."""
+    def per_row_here(self, values: Tensor) -> Tensor:
+        """Sum of the values stored here in each row [B]."""
 
     @abstractmethod
-    def per_latent(self, values: Tensor) -> Tensor:
-        """Sum of the values of each latent [L]."""
+    def per_latent_here(self, values: Tensor) -> Tensor:
+        """Sum of the values of each latent stored here [H]."""
+
+    @final
+    def spread(self, vector: Float[Tensor, " L"]) -> Tensor:
+        """One number a latent, laid out so that it multiplies or adds to the values entry by entry."""
+        return self.spread_here(ranks.part(vector, self.shard))
+
+    @final
+    def per_row(self, values: Tensor) -> Float[Tensor, " B"]:
+        """Sum of the values in each row."""
+        return self.over_latents(self.per_row_here(values))
+
+    @final
+    def per_latent(self, values: Tensor) -> Float[Tensor, " L"]:
+        """Sum of the values of each latent, on every process; from a shard it has no gradient."""
+        here = self.per_latent_here(values)
+        return self.shard.ranks.stacked(here).flatten() if self.shard else here
+
+    @final
+    def over_latents(self, part: Tensor) -> Tensor:
+        """What the latents stored here contribute to a sum, made the whole sum."""
+        return self.shard.leaving(part) if self.shard else part
 
 
 Entries = tuple[Tensor, Tensor, Tensor]
@@ -73,6 +101,7 @@ class CsrSupport(Support):
     width: int
     sort: Callable[..., ByLatent] = by_latent
     """How entries are sorted by latent, when that is wanted."""
+    shard: Shard | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -87,16 +116,16 @@ class CsrSupport(Support):
         """The same entries by latent."""
         return self.sort(self.offsets, self.indices, self.width)
 
-    def spread(self, vector: Float[Tensor, " L"]) -> Float[Tensor, " N"]:
+    def spread_here(self, vector: Float[Tensor, " H"]) -> Float[Tensor, " N"]:
         return vector.index_select(0, self.indices)
 
     def confine(self, values: Tensor) -> Tensor:
         return values
 
-    def per_row(self, values: Tensor) -> Tensor:
+    def per_row_here(self, values: Tensor) -> Tensor:
         return values.new_zeros(len(self)).index_add(0, self.rows, values)
 
-    def per_latent(self, values: Tensor) -> Tensor:
+    def per_latent_here(self, values: Tensor) -> Tensor:
         return values.new_zeros(self.width).index_add(0, self.indices, values)
 
 
@@ -120,7 +149,8 @@ def _check_csr(offsets: Tensor, indices: Tensor, values: int, width: int) -> Non
 class DenseSupport(Support):
     """A mask over the whole table."""
 
-    mask: Bool[Tensor, "B L"]
+    mask: Bool[Tensor, "B H"]
+    shard: Shard | None = None
 
     @property
     def width(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -129,16 +159,16 @@ class DenseSupport(Support):
     def __len__(self) -> int:
         return len(self.mask)
 
-    def spread(self, vector: Float[Tensor, " L"]) -> Float[Tensor, " L"]:
+    def spread_here(self, vector: Float[Tensor, " H"]) -> Float[Tensor, " H"]:
         return vector
 
     def confine(self, values: Tensor) -> Tensor:
         return torch.where(self.mask, values, 0)
 
-    def per_row(self, values: Tensor) -> Tensor:
+    def per_row_here(self, values: Tensor) -> Tensor:
         return values.sum(1)
 
-    def per_latent(self, values: Tensor) -> Tensor:
+    def per_latent_here(self, values: Tensor) -> Tensor:
         return values.sum(0)
 
 
@@ -167,8 +197,8 @@ class SparseCodes:
 
     @property
     def width(self) -> int:
-        """Latents L."""
-        return self.support.width
+        """Latents L of the dictionary."""
+        return self.support.shard.width if self.support.shard else self.support.width
 
     def with_values(self, values: Tensor) -> SparseCodes:
         """Other values on the same support."""
@@ -182,6 +212,18 @@ class SparseCodes:
         """The same codes, cut from the autograd graph."""
         return SparseCodes(self.values.detach(), self.support)
 
+    def mean_row_sum(self, values: Tensor | None = None) -> Float[Tensor, ""]:
+        """Mean over the rows of sum_i v_i, of these values or of others on the support: an L1 penalty where none is negative."""
+        return self.support.over_latents((self.values if values is None else values).sum() / len(self))
+
+    def least_positive(self) -> Float[Tensor, ""]:
+        """The smallest positive value of the whole batch; infinity where there is none. No gradient."""
+        positive = self.values.detach()[self.values > 0]
+        least = positive.min() if len(positive) else self.values.new_full((), torch.inf)
+        for others in (self.support.shard and self.support.shard.ranks, ranks.batch()):
+            least = others.smallest(least) if others else least
+        return least
+
     def l0(self) -> Float[Tensor, " B"]:
         """Active latents in each row."""
         return self.support.per_row((self.values.detach() != 0).float())
@@ -191,20 +233,25 @@ class SparseCodes:
         return self.support.per_latent((self.values.detach() != 0).float())
 
     def entries(self) -> tuple[Int[Tensor, " N"], Int[Tensor, " N"], Float[Tensor, " N"]]:
-        """Rows, latents and values of the active entries, in row order."""
+        """Rows, latents and values of the active entries, in row order; of a shard, those that it holds."""
+        rows, latents, values = self._entries_here()
+        return rows, latents + self.support.shard.first if self.support.shard else latents, values
+
+    def to_csr(self) -> SparseCodes:
+        """The same codes in CSR layout, active entries only."""
+        rows, latents, values = self._entries_here()
+        offsets = offsets_of(torch.bincount(rows, minlength=len(self)))
+        return SparseCodes(values, CsrSupport(offsets, latents, self.support.width, shard=self.support.shard))
+
+    def to_dense(self) -> Float[Tensor, "B L"]:
+        """The full table, on every process. For small examples and tests: nothing in the package needs it."""
+        rows, latents, values = self.entries()
+        return self.support.over_latents(values.new_zeros(len(self), self.width).index_put((rows, latents), values))
+
+    def _entries_here(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows, places among the latents stored here, and values of the active entries."""
         if isinstance(self.support, CsrSupport):
             active = self.values != 0
             return self.support.rows[active], self.support.indices[active], self.values[active]
         rows, latents = self.values.nonzero(as_tuple=True)
         return rows, latents, self.values[rows, latents]
-
-    def to_csr(self) -> SparseCodes:
-        """The same codes in CSR layout, active entries only."""
-        rows, latents, values = self.entries()
-        offsets = offsets_of(torch.bincount(rows, minlength=len(self)))
-        return SparseCodes.csr(offsets, latents, values, self.width)
-
-    def to_dense(self) -> Float[Tensor, "B L"]:
-        """The full table. For small examples and tests: nothing in the package needs it."""
-        rows, latents, values = self.entries()
-        return values.new_zeros(len(self), self.width).index_put((rows, latents), values)

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from assay import __version__, config, disk, ops
+from assay import __version__, config, disk, ops, ranks
 from assay.codes import SparseCodes
 from assay.errors import ConfigError, CorruptData, Diverged, ShapeMismatch
 from assay.registry import Registry
@@ -247,10 +247,10 @@ class Dictionary(nn.Module, ABC):
         length = directions.norm(dim=-1, keepdim=True)
         units = torch.where(length > 0, directions / length, fresh["atoms"][latents].to(directions))
         for name, parameter in self.per_latent_parameters().items():
-            parameter[latents] = fresh[name][latents].to(parameter)
-        self.atoms[latents] = units
+            ranks.set_rows(parameter, latents, fresh[name].detach()[latents])
+        ranks.set_rows(self.atoms, latents, units)
         if isinstance(encoder := getattr(self, "encoder", None), nn.Parameter):
-            encoder[latents] = units * encoder_norm
+            ranks.set_rows(encoder, latents, units * encoder_norm)
 
     def _check(self, activations: Tensor) -> None:
         if activations.ndim != 2:

@@ -12,6 +12,7 @@
     ├── OutOfDisk             5   the disk is full
     ├── OutOfMemory           6   the machine's memory is not enough
     └── Interrupted          75   stopped by a signal; run the same command again to go on
+        └── RankLost         75   another process of the same training stopped, or did not answer in time
 
 Usage errors (an unknown verb or flag) exit with 2. Every message has three parts: what was got, what was expected, what to do.
 """
@@ -69,7 +70,7 @@ class CorruptData(AssayError):
 
 
 class Diverged(AssayError):
-    """NaN or infinity appeared in activations, losses or parameters."""
+    """NaN or infinity appeared in activations, losses or parameters, or ranks that must hold the same numbers do not."""
 
     exit_code = 4
 
@@ -90,3 +91,7 @@ class Interrupted(AssayError):
     """Stopped by a signal after saving; the same command goes on from there."""
 
     exit_code = 75
+
+
+class RankLost(Interrupted):
+    """Another process of the same training stopped or did not answer in time; the same command goes on from the last checkpoint."""

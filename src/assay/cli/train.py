@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from assay.cli.arguments import Changes, Folder, RunName, Switch, open_run
 from assay.cli.live import prepare_kernels, watch
+from assay.ranks import is_first
 from assay.run import stages
 from assay.run.estimate import estimate, say
+from assay.training.parallel import launched
 from assay.training.signals import stop_requests
 
 
@@ -22,14 +26,18 @@ def run(run: RunName, changes: Changes = [], out: Folder = None, dry_run: Switch
 
 
 def train_arms(run: str, changes: list[str], out: Folder, dry_run: bool, *, sweep: bool) -> int:
-    """Train a run's dictionaries, or with `sweep` each at every dial value and seed."""
+    """Train a run's dictionaries, or with `sweep` each at every dial value and seed; with the other processes, if torchrun started some."""
     workspace = open_run(run, changes, out)
     if dry_run:
         say(estimate(workspace, sweep=sweep), only=("train",))
         return 0
     prepare_kernels()
-    with stop_requests() as stop:
-        watch(stages.run_train(workspace, sweep=sweep, stop=stop), workspace.run.train.steps)
+    with stop_requests() as stop, launched():
+        progress = stages.run_train(workspace, sweep=sweep, stop=stop)
+        if not is_first():
+            deque(progress, maxlen=0)
+            return 0
+        watch(progress, workspace.run.train.steps)
     for folder in sorted((workspace.folder / "dictionaries").glob("*")):
         print(folder)
     return 0

@@ -75,8 +75,8 @@ class BatchTopK(Dictionary, name="batch_topk", paper="arXiv:2412.06410"):
     @torch.no_grad()
     def after_step(self, result: Pass) -> None:
         """Take the smallest active value of the batch into the threshold's running mean."""
-        active = result.codes.values[result.codes.values > 0]
-        if len(active):
+        least = result.codes.least_positive()
+        if least.isfinite():
             share = 1 - self.config.memory
             self.learnt.lerp_(torch.ones_like(self.learnt), share)
-            self.threshold.lerp_(active.min(), share / float(self.learnt))
+            self.threshold.lerp_(least, share / float(self.learnt))

@@ -63,7 +63,7 @@ class Gated(Dictionary, name="gated", paper="arXiv:2404.16014"):
             reconstruction,
             {
                 "reconstruction": ops.squared_error(reconstruction, step.target),
-                "sparsity": penalised.sum() / len(gate),
+                "sparsity": gate.mean_row_sum(penalised),
                 "gate_reconstruction": ops.squared_error(by_gate, step.target),
             },
         )

@@ -64,7 +64,7 @@ class JumpReLU(Dictionary, name="jumprelu", paper="arXiv:2407.14435"):
             reconstruction,
             {
                 "reconstruction": ops.squared_error(reconstruction, step.target),
-                "sparsity": active.values.sum() / len(active),
+                "sparsity": active.mean_row_sum(),
             },
         )
 

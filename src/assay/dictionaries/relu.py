@@ -41,6 +41,6 @@ class ReLU(Dictionary, name="relu", paper="transformer-circuits.pub/2023/monosem
             reconstruction,
             {
                 "reconstruction": ops.squared_error(reconstruction, step.target),
-                "sparsity": codes.values.sum() / len(codes),
+                "sparsity": codes.mean_row_sum(),
             },
         )

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from assay import ranks
 from assay.ops import kernels
 from assay.ops.gradient import Factors
 from assay.ops.path import serving
@@ -53,10 +54,15 @@ def adam(
     step: int,
     unit: bool,
 ) -> None:
-    """Step number `step` (from 1) on a parameter and its moments, in place. With `unit`, rows have unit norm before, and after."""
+    """Step number `step` (from 1) on a parameter and its moments, in place. With `unit`, rows have unit norm before, and after.
+
+    Of DTensors, the rows that are here.
+    """
+    square, mean = ranks.local(moments.square), None if moments.mean is None else ranks.local(moments.mean)
+    parameter, table = ranks.local(parameter), None if table is None else ranks.local(table)
     if factors and serving(parameter) is kernels and parameter.is_contiguous():
         first, rest = factors[0], _sum(table, factors[1:])
-        where = first.support.transpose, first.values, first.matrix, moments.square, moments.mean
+        where = first.support.transpose, first.values, first.matrix, square, mean
         kernels.adam_rows(parameter, rest, *where, rate=rate, beta1=beta1, beta2=beta2, eps=EPS, step=step, unit=unit)
         return
     gradient = _sum(table, factors)
@@ -64,10 +70,10 @@ def adam(
         return
     if unit:
         gradient = gradient.addcmul((gradient * parameter).sum(-1, keepdim=True), parameter, value=-1)
-    moments.square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-    if moments.mean is not None:
-        gradient = moments.mean.lerp_(gradient, 1 - beta1)
-    spread = (moments.square.sqrt() / math.sqrt(1 - beta2**step)).add_(EPS)
+    square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+    if mean is not None:
+        gradient = mean.lerp_(gradient, 1 - beta1)
+    spread = (square.sqrt() / math.sqrt(1 - beta2**step)).add_(EPS)
     parameter.addcdiv_(gradient, spread, value=-rate / (1 - beta1**step))
     if unit:
         parameter /= parameter.norm(dim=-1, keepdim=True)

@@ -9,16 +9,19 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from assay import ranks
 from assay.codes import CsrSupport, SparseCodes
+from assay.errors import ShapeMismatch
 from assay.ops.gradient import deliver
 from assay.ops.path import serving
 
 
 def decode(codes: SparseCodes, atoms: Float[Tensor, "L D"]) -> Float[Tensor, "B D"]:
-    """sum_i f_i d_i. On N entries both directions cost 2 N D operations; no B x L table is built."""
+    """sum_i f_i d_i. On N entries both directions cost 2 N D operations; no B x L table is built. Raises ShapeMismatch."""
+    _check(codes, atoms)
     if isinstance(codes.support, CsrSupport):
-        return _Decode.apply(codes.values, atoms, codes.support)  # pyright: ignore[reportReturnType]
-    return codes.values @ atoms
+        return codes.support.over_latents(_Decode.apply(codes.values, atoms, codes.support))  # pyright: ignore
+    return codes.support.over_latents(codes.values @ ranks.local(atoms))
 
 
 def decode_pair(
@@ -26,11 +29,26 @@ def decode_pair(
 ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]:
     """decode(codes, atoms) and decode(others, atoms), with one reading of the atoms when both have the same support.
 
-    With `frozen` the second gives the atoms no gradient.
+    With `frozen` the second gives the atoms no gradient. Raises ShapeMismatch.
     """
     if codes.support is others.support and isinstance(codes.support, CsrSupport):
-        return _DecodePair.apply(codes.values, others.values, atoms, codes.support, frozen)  # pyright: ignore
+        _check(codes, atoms)
+        pair = _DecodePair.apply(codes.values, others.values, atoms, codes.support, frozen)  # pyright: ignore
+        return codes.support.over_latents(pair[0]), codes.support.over_latents(pair[1])
     return decode(codes, atoms), decode(others, atoms.detach() if frozen else atoms)
+
+
+def _check(codes: SparseCodes, atoms: Tensor) -> None:
+    if codes.support.shard != ranks.shard_of(atoms):
+        raise ShapeMismatch(
+            f"codes of latents {_extent(codes.support.shard)}, and atoms of latents {_extent(ranks.shard_of(atoms))}",
+            expected="the same on both sides, where a dictionary is spread over processes",
+            do="Make codes with the selections of `ops`.",
+        )
+
+
+def _extent(shard: ranks.Shard | None) -> str:
+    return f"{shard.first} to {shard.first + shard.held - 1} of {shard.width}" if shard else "all together"
 
 
 class _Decode(torch.autograd.Function):
@@ -40,14 +58,15 @@ class _Decode(torch.autograd.Function):
     def forward(ctx: Any, values: Tensor, atoms: Tensor, support: CsrSupport) -> Tensor:
         ctx.save_for_backward(values, atoms)
         ctx.support, ctx.parameter = support, atoms
-        return serving(values, atoms).times(support, values, atoms)
+        rows = ranks.local(atoms)
+        return serving(values, rows).times(support, values, rows)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # pyright: ignore
         values, atoms = ctx.saved_tensors
-        gradient = gradient.contiguous()
-        to_values = serving(gradient, atoms).dots(ctx.support, gradient, atoms) if ctx.needs_input_grad[0] else None
+        rows, gradient = ranks.local(atoms), gradient.contiguous()
+        to_values = serving(gradient, rows).dots(ctx.support, gradient, rows) if ctx.needs_input_grad[0] else None
         to_atoms = deliver(ctx.parameter, ctx.support, values, gradient) if ctx.needs_input_grad[1] else None
         return to_values, to_atoms, None
 
@@ -61,14 +80,15 @@ class _DecodePair(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(values, others, atoms)
         ctx.support, ctx.parameter, ctx.frozen = support, atoms, frozen
-        return serving(values, atoms).times_pair(support, values, others, atoms)
+        rows = ranks.local(atoms)
+        return serving(values, rows).times_pair(support, values, others, rows)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor, other: Tensor):  # pyright: ignore
         values, others, atoms = ctx.saved_tensors
-        gradient, other = gradient.contiguous(), other.contiguous()
-        to_values, to_others = serving(gradient, atoms).dots_pair(ctx.support, gradient, other, atoms)
+        rows, gradient, other = ranks.local(atoms), gradient.contiguous(), other.contiguous()
+        to_values, to_others = serving(gradient, rows).dots_pair(ctx.support, gradient, other, rows)
         to_atoms = None
         if ctx.needs_input_grad[2]:
             to_atoms = deliver(ctx.parameter, ctx.support, values, gradient)

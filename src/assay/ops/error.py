@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from assay import ranks
+
 
 def squared_error(reconstruction: Float[Tensor, "B D"], target: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
     """Squared error summed over the width, averaged over the batch: E_b ||xhat_b - x_b||^2."""
@@ -33,6 +35,9 @@ class _SquaredError(torch.autograd.Function):
 
 
 def unexplained_share(estimate: Float[Tensor, "B D"], error: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
-    """||e - ehat||^2 / ||e - mean e||^2 over the batch; zero where e does not vary."""
-    variance = (error - error.mean(0)).square().sum(-1).mean()
+    """||e - ehat||^2 / ||e - mean e||^2 over the batch; zero where e does not vary.
+
+    Where processes share the batch the error is that of the rows here, the variance that of all: the mean of the shares is the batch's.
+    """
+    variance = ranks.batch_mean((error - ranks.batch_mean(error.mean(0))).square().sum(-1).mean())
     return squared_error(estimate, error) / variance.masked_fill(variance == 0, torch.inf)

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from assay.codes import CsrSupport
+from assay import ranks
+from assay.codes import CsrSupport, offsets_of
 from assay.ops.path import serving
+from assay.ranks import Ranks
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +30,25 @@ class Factors:
     def table(self) -> Float[Tensor, "L D"]:
         """The product written out."""
         return serving(self.values, self.matrix).transpose_times(self.support, self.values, self.matrix)
+
+    def size(self) -> int:
+        """Bytes that `over` sends."""
+        matrix = self.matrix.numel() * self.matrix.element_size()
+        return matrix + len(self.values) * (4 + self.values.element_size()) + 8 * len(self.support)
+
+    def over(self, parts: Ranks, supports: dict[int, CsrSupport]) -> Factors:
+        """The same of the whole batch that `parts` share, its rows in order: V and M of all, one below another.
+
+        `supports` remembers by identity those that were brought together before.
+        """
+        if (known := supports.get(id(self.support))) is None:
+            known = supports[id(self.support)] = _together(self.support, parts)
+        return Factors(known, parts.joined(self.values), parts.stacked(self.matrix).flatten(0, 1))
+
+
+def _together(support: CsrSupport, parts: Ranks) -> CsrSupport:
+    offsets = offsets_of(parts.stacked(support.offsets.diff()).flatten())
+    return CsrSupport(offsets, parts.joined(support.indices.int()).long(), support.width, support.sort, support.shard)
 
 
 _GATHERED: dict[int, list[Factors]] = {}
@@ -55,6 +76,6 @@ def deliver(
     """The gradient V^T M for autograd, or None when it was left with whoever gathers."""
     factors = Factors(support, values, matrix)
     if (waiting := _GATHERED.get(id(parameter))) is None:
-        return factors.table()
+        return ranks.like(factors.table(), parameter)
     waiting.append(factors)
     return None

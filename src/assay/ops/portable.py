@@ -130,7 +130,7 @@ def transpose_times(
 
 def sum_by_latent(support: CsrSupport, values: Float[Tensor, " N"]) -> Float[Tensor, " L"]:
     """Sum of the values of each latent."""
-    return support.per_latent(values)
+    return support.per_latent_here(values)
 
 
 def _weighted_sums(indices: Tensor, offsets: Tensor, weights: Tensor, matrix: Tensor) -> Tensor:

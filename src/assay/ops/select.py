@@ -3,6 +3,8 @@
 The result holds the bare products u = W (x - c) on the chosen support; a variant adds its biases with `codes.spread`. The B x L table
 of pre-activations is never stored, unless more than `path.CROSSOVER` of it is kept, as early in training: then the whole batch takes
 the dense layout, which is faster there. Supports are exact: nothing overflows, and no gradient reaches what only chooses.
+
+Of an encoder whose rows are spread over processes each chooses among its own; what is largest among all is settled by `across`.
 """
 
 from __future__ import annotations
@@ -14,9 +16,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from assay import ranks
 from assay.codes import CsrSupport, DenseSupport, Entries, SparseCodes, offsets_of
+from assay.errors import ShapeMismatch
 from assay.ops import path
+from assay.ops.across import Everyone, keep_largest
 from assay.ops.gradient import deliver
+from assay.ranks import Shard
 
 SAMPLE = 32
 """About how many rows, spread over the batch, the level of a batch-wide top-k is guessed from before it is made exact."""
@@ -40,12 +46,13 @@ def select_outside(
     center: Float[Tensor, " D"] | None = None,
 ) -> SparseCodes:
     """Products u = W (x - center) on the support {u > high or u < low}: two-sided gates. No `low` is minus infinity."""
-    center = x.new_zeros(x.shape[1]) if center is None else center
+    x, center, shard = _entering(x, center, encoder)
     with torch.no_grad():
-        below = torch.full_like(high, -torch.inf) if low is None else low
-        entries = _outside(x, center, encoder, high, below)
+        above = ranks.part(high, shard)
+        below = torch.full_like(above, -torch.inf) if low is None else ranks.part(low, shard)
+        entries = _outside(x, center, ranks.local(encoder), above, below)
     if entries is None:
-        return _dense(x, center, encoder, high.detach(), below)
+        return _dense(x, center, encoder, above, below)
     return _on_support(x, center, encoder, *entries)
 
 
@@ -58,12 +65,16 @@ def select_top_k(
     center: Float[Tensor, " D"] | None = None,
 ) -> SparseCodes:
     """Products u = W (x - center) on the k largest u + bias of each row (fewer if there are fewer); `among` allows some latents only."""
-    center = x.new_zeros(x.shape[1]) if center is None else center
+    x, center, shard = _entering(x, center, encoder)
     with torch.no_grad():
-        allowed = None if among is None else among.nonzero().view(-1)
-        rows = encoder if allowed is None else encoder.index_select(0, allowed)
-        shift = bias if allowed is None else bias.index_select(0, allowed)
+        rows, shift = ranks.local(encoder), ranks.part(bias, shard)
+        allowed = None if among is None else ranks.part(among, shard).nonzero().view(-1)
+        if allowed is not None:
+            rows, shift = rows.index_select(0, allowed), shift.index_select(0, allowed)
         offsets, latents, products = path.serving(x, rows).top(x, center, rows, shift, min(k, len(rows)))
+        if shard:
+            keep = keep_largest(shard.ranks, offsets, products + shift[latents], k)
+            offsets, latents, products = _kept(keep, offsets, latents, products)
         latents = latents if allowed is None else allowed[latents]
     return _on_support(x, center, encoder, offsets, latents, products)
 
@@ -78,20 +89,26 @@ def select_batch_top_k(
     """Products u = W (x - center) on the k B largest positive u + bias of the whole batch; of ties at the last place the first rows'.
 
     The level is guessed from some of the rows and checked: if it keeps too few it is lowered until it does not, so the result is exact.
+    Where processes share the batch or the latents, the batch is that of all of them, and every level is the same for all.
     """
-    center = x.new_zeros(x.shape[1]) if center is None else center
-    wanted = k * len(x)
+    x, center, shard = _entering(x, center, encoder)
+    everyone = Everyone.of(shard)
+    wanted = k * everyone.rows(len(x))
     with torch.no_grad():
-        below = torch.full_like(bias, -torch.inf)
-        for level in _levels(x[:: max(len(x) // SAMPLE, 1)] - center, encoder, bias, k):
-            entries = _outside(x, center, encoder, level - bias, below)
-            if entries is None or len(entries[1]) >= wanted or level == 0:
+        rows, shift = ranks.local(encoder), ranks.part(bias, shard)
+        below, entries, dense = torch.full_like(shift, -torch.inf), None, False
+        for level in _levels(everyone, everyone.spaced(x, SAMPLE) - center, rows, shift, k):
+            entries = None if dense else _outside(x, center, rows, level - shift, below)
+            dense = entries is None
+            found = len(entries[1]) if entries else _limit(x, rows) + 1
+            if everyone.total(found, x.device) >= wanted or level == 0:
                 break
-        else:
-            entries = None
     if entries is None:
-        return _dense_batch_top_k(x, center, encoder, bias, wanted)
-    return _on_support(x, center, encoder, *_largest(*entries, bias, wanted))
+        return _dense_batch_top_k(x, center, encoder, shift.detach(), wanted, everyone)
+    offsets, latents, products = entries
+    row = torch.repeat_interleave(offsets.diff(), output_size=len(latents))
+    keep = everyone.best(products + shift.detach()[latents], row, len(x), wanted)
+    return _on_support(x, center, encoder, *_kept(keep, offsets, latents, products))
 
 
 def select_group_top_k(
@@ -102,73 +119,91 @@ def select_group_top_k(
     size: int,
     center: Float[Tensor, " D"] | None = None,
 ) -> SparseCodes:
-    """Products u = W (x - center) of the k groups of `size` consecutive latents whose u + bias has the largest norm in each row."""
-    center = x.new_zeros(x.shape[1]) if center is None else center
+    """Products u = W (x - center) of the k groups of `size` consecutive latents whose u + bias has the largest norm in each row.
+
+    Raises ShapeMismatch where the latents here are no whole number of groups.
+    """
+    x, center, shard = _entering(x, center, encoder)
     with torch.no_grad():
-        most = min(k, len(encoder) // size)
-        entries = path.serving(x, encoder).top_groups(x, center, encoder, bias, most, size)
+        rows, shift = ranks.local(encoder), ranks.part(bias, shard)
+        if len(rows) % size:
+            raise ShapeMismatch(
+                f"{len(rows)} latents in groups of {size}",
+                expected="whole groups, in every shard of a dictionary that is spread over processes",
+                do="Choose a width, or a number of shards, that they divide.",
+            )
+        entries = path.serving(x, rows).top_groups(x, center, rows, shift, min(k, len(rows) // size), size)
+        if shard:
+            power = (entries[2] + shift[entries[1]]).view(-1, size).square().sum(-1)
+            keep = keep_largest(shard.ranks, entries[0] // size, power, k).repeat_interleave(size)
+            entries = _kept(keep, *entries)
     return _on_support(x, center, encoder, *entries)
 
 
+def _entering(x: Tensor, center: Tensor | None, encoder: Tensor) -> tuple[Tensor, Tensor, Shard | None]:
+    """x and center, ready to meet the rows of the encoder that are here, and which rows these are."""
+    center = x.new_zeros(x.shape[1]) if center is None else center
+    shard = ranks.shard_of(encoder)
+    return (shard.entering(x), shard.entering(center), shard) if shard else (x, center, None)
+
+
+def _limit(x: Tensor, encoder: Tensor) -> int:
+    """How many entries a batch may have before it goes dense."""
+    return int(path.crossover() * len(x) * len(encoder))
+
+
 def _outside(x: Tensor, center: Tensor, encoder: Tensor, high: Tensor, low: Tensor) -> Entries | None:
-    limit = int(path.crossover() * len(x) * len(encoder))
+    limit = _limit(x, encoder)
     if limit == 0 and len(x):
         return None
     return path.serving(x, encoder).outside(x, center, encoder, high, low, limit)
 
 
 def _dense(x: Tensor, center: Tensor, encoder: Tensor, high: Tensor, low: Tensor) -> SparseCodes:
-    product = ((x - center) @ encoder.T).to(x.dtype)
+    product = ((x - center) @ ranks.local(encoder).T).to(x.dtype)
     chosen = product.detach()
-    return _table(product, (chosen > high) | (chosen < low))
+    return _table(product, (chosen > high) | (chosen < low), ranks.shard_of(encoder))
 
 
-def _table(product: Tensor, mask: Tensor) -> SparseCodes:
-    support = DenseSupport(mask)
+def _table(product: Tensor, mask: Tensor, shard: Shard | None) -> SparseCodes:
+    support = DenseSupport(mask, shard)
     return SparseCodes(support.confine(product), support)
 
 
-def _levels(sample: Tensor, encoder: Tensor, bias: Tensor, k: int) -> list[float]:
+def _levels(everyone: Everyone, sample: Tensor, encoder: Tensor, bias: Tensor, k: int) -> list[float]:
     """Levels that keep about 1.5, 4 and 16 times k entries of each row, and zero, below which nothing is kept."""
     ranked = (sample @ encoder.T + bias).flatten()
-    places = [min(int(share * k * len(sample)) + 1, len(ranked)) for share in (1.5, 4, 16) if len(ranked)]
-    best = ranked.topk(max(places, default=0)).values
-    return [max(float(best[place - 1]), 0.0) for place in places] + [0.0]
+    rows = everyone.total(len(sample), sample.device) // (everyone.shards.size if everyone.shards else 1)
+    wanted = [int(share * k * rows) + 1 for share in (1.5, 4, 16)]
+    best = everyone.highest(ranked, max(wanted), sort=True)
+    return [max(float(best[min(place, len(best)) - 1]), 0.0) for place in wanted if len(best)] + [0.0]
 
 
-def _largest(offsets: Tensor, latents: Tensor, products: Tensor, bias: Tensor, wanted: int) -> Entries:
-    """The `wanted` entries of the largest products + bias, in row order."""
-    if len(latents) <= wanted:
-        return offsets, latents, products
-    keep = _best(products + bias[latents], wanted)
+def _kept(keep: Tensor, offsets: Tensor, latents: Tensor, products: Tensor) -> Entries:
+    """The entries that `keep` says, in row order."""
     rows = torch.repeat_interleave(offsets.diff(), output_size=len(latents))
     return offsets_of(torch.bincount(rows[keep], minlength=len(offsets) - 1)), latents[keep], products[keep]
 
 
-def _dense_batch_top_k(x: Tensor, center: Tensor, encoder: Tensor, bias: Tensor, wanted: int) -> SparseCodes:
-    product = ((x - center) @ encoder.T).to(x.dtype)
-    ranks = (product.detach() + bias.detach()).nan_to_num(nan=-torch.inf).flatten()
-    return _table(product, (_best(ranks, wanted) & (ranks > 0)).view_as(product))
-
-
-def _best(ranks: Tensor, wanted: int) -> Tensor:
-    """A mask of the `wanted` largest, of ties at the last place the first ones."""
-    if len(ranks) <= wanted:
-        return torch.ones_like(ranks, dtype=torch.bool)
-    last = ranks.topk(wanted, sorted=False).values.min()
-    keep = ranks > last
-    keep[(ranks == last).nonzero().view(-1)[: wanted - int(keep.sum())]] = True
-    return keep
+def _dense_batch_top_k(
+    x: Tensor, center: Tensor, encoder: Tensor, bias: Tensor, wanted: int, everyone: Everyone
+) -> SparseCodes:
+    product = ((x - center) @ ranks.local(encoder).T).to(x.dtype)
+    scores = (product.detach() + bias).nan_to_num(nan=-torch.inf).flatten()
+    rows = torch.arange(len(x), device=x.device).repeat_interleave(product.shape[1])
+    keep = everyone.best(scores, rows, len(x), wanted) & (scores > 0)
+    return _table(product, keep.view_as(product), ranks.shard_of(encoder))
 
 
 def _on_support(
     x: Tensor, center: Tensor, encoder: Tensor, offsets: Tensor, latents: Tensor, products: Tensor
 ) -> SparseCodes:
-    support = CsrSupport(offsets, latents, len(encoder), path.serving(x, encoder).transpose)
+    shard, rows = ranks.shard_of(encoder), ranks.local(encoder)
+    support = CsrSupport(offsets, latents, len(rows), path.serving(x, rows).transpose, shard)
     if path.crossover() == 0:
-        mask = torch.zeros(len(x), len(encoder), dtype=torch.bool, device=x.device)
+        mask = torch.zeros(len(x), len(rows), dtype=torch.bool, device=x.device)
         mask[support.rows, latents] = True
-        return _table(((x - center) @ encoder.T).to(x.dtype), mask)
+        return _table(((x - center) @ rows.T).to(x.dtype), mask, shard)
     return SparseCodes(_Products.apply(x, center, encoder, support, products), support)
 
 
@@ -185,12 +220,12 @@ class _Products(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor):  # pyright: ignore
         x, center, encoder = ctx.saved_tensors
-        gradient = gradient.contiguous()
+        rows, gradient = ranks.local(encoder), gradient.contiguous()
         to_x = to_center = to_encoder = None
         if ctx.needs_input_grad[0]:
-            to_x = path.serving(gradient, encoder).times(ctx.support, gradient, encoder)
+            to_x = path.serving(gradient, rows).times(ctx.support, gradient, rows)
         if ctx.needs_input_grad[1]:
-            to_center = -(path.serving(gradient, encoder).sum_by_latent(ctx.support, gradient) @ encoder)
+            to_center = -(path.serving(gradient, rows).sum_by_latent(ctx.support, gradient) @ rows)
         if ctx.needs_input_grad[2]:
             to_encoder = deliver(ctx.parameter, ctx.support, gradient, x - center)
         return to_x, to_center, to_encoder, None, None

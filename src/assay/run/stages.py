@@ -38,6 +38,7 @@ from assay.lock import writing
 from assay.materials import LanguageModel, load_language_model, load_texts
 from assay.metric import Metric
 from assay.ops import kernels
+from assay.ranks import is_first
 from assay.record import Record, machine
 from assay.reports import Curve, Explanation, Histogram, Report, write_report
 from assay.run.settings import Run
@@ -164,15 +165,17 @@ def run_harvest(workspace: Workspace, progress: Counter | None = None, *, repair
 
 
 def run_train(workspace: Workspace, *, sweep: bool, stop: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
-    """Train the run's dictionaries on its store, and save them."""
+    """Train the run's dictionaries on its store, and save them; where several processes train, the first one writes."""
     store, started, worked = workspace.store, time.perf_counter(), False
     arms = workspace.run.arms(store.width, sweep=sweep)
     dictionaries = {name: settings.build() for name, settings in arms.items()}
+    steps = train(dictionaries, store, workspace.run.train, folder=workspace.folder / TRAINING, stop=stop)
+    if not is_first():
+        yield from steps
+        return
     with workspace.writing():
         try:
-            for progress in train(
-                dictionaries, store, workspace.run.train, folder=workspace.folder / TRAINING, stop=stop
-            ):
+            for progress in steps:
                 worked = True
                 yield progress
         finally:

@@ -42,7 +42,7 @@ class State:
 
 def save(folder: Path, state: State, arms: Mapping[str, Mapping[str, Tensor]]) -> None:
     """Write a checkpoint and read it back. Raises OutOfDisk, CorruptData."""
-    target = folder / f"step-{state.step:08d}"
+    target = place(folder, state.step)
 
     def fill(part: Path) -> None:
         for name, tensors in arms.items():
@@ -54,6 +54,11 @@ def save(folder: Path, state: State, arms: Mapping[str, Mapping[str, Tensor]]) -
         raise CorruptData(
             problems[0], expected="the checkpoint just written", do="Check the disk; the one before is whole."
         )
+
+
+def place(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a step is."""
+    return folder / f"step-{step:08d}"
 
 
 def prune(folder: Path, keep: int, newest: Path | None = None) -> None:

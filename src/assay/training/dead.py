@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from assay import ops
+from assay import ops, ranks
 from assay.dictionary import Dictionary, Pass, Step
 
 RESAMPLED_NORM = 0.2
@@ -22,8 +22,9 @@ class DeadLatents:
 
     def update(self, result: Pass) -> None:
         """Count one batch."""
-        self.silent += len(result.codes)
-        self.silent[result.codes.firings() > 0] = 0
+        parts = ranks.batch()
+        self.silent += len(result.codes) * (parts.size if parts else 1)
+        self.silent[ranks.batch_sum(result.codes.firings()) > 0] = 0
 
     def mask(self) -> Bool[Tensor, " L"]:
         """Which latents are dead."""
@@ -43,19 +44,20 @@ def resample(
     latents = dead.nonzero().view(-1)
     if not len(latents):
         return latents
-    loss = (step.target - result.reconstruction).square().sum(-1)
+    loss = ranks.batch_rows((step.target - result.reconstruction).square().sum(-1))
     probabilities = loss.square().double().cpu()
     if not probabilities.sum() > 0:
         return latents[:0]
     drawn = torch.multinomial(probabilities, len(latents), replacement=True, generator=generator).to(step.x.device)
-    encoder = getattr(dictionary, "encoder", dictionary.atoms)
-    living = encoder[~dead].norm(dim=-1).mean() if not dead.all() else torch.ones(())
-    dictionary.reset_latents(latents, step.x[drawn] - dictionary.decoder_bias, RESAMPLED_NORM * float(living))
+    norms = ranks.whole(getattr(dictionary, "encoder", dictionary.atoms).norm(dim=-1))
+    living = norms[~dead].mean() if not dead.all() else torch.ones(())
+    directions = ranks.batch_rows(step.x)[drawn] - dictionary.decoder_bias
+    dictionary.reset_latents(latents, directions, RESAMPLED_NORM * float(living))
     return latents
 
 
 def explained_variance(result: Pass, target: Float[Tensor, "B D"]) -> float | None:
-    """1 - sum ||xhat - x||^2 / sum ||x - mean x||^2 over one batch, None where x does not vary; evaluation has its own metric."""
-    variance = (target - target.mean(0)).square().sum(-1).mean()
-    error = ops.squared_error(result.reconstruction.detach(), target)
+    """1 - sum ||xhat - x||^2 / sum ||x - mean x||^2 over the whole batch, None where x does not vary; evaluation has its own metric."""
+    variance = ranks.batch_mean((target - ranks.batch_mean(target.mean(0))).square().sum(-1).mean())
+    error = ranks.batch_mean(ops.squared_error(result.reconstruction.detach(), target))
     return float(1 - error / variance) if variance > 0 else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,8 +16,11 @@ from torch import Tensor
 from assay import disk
 from assay.errors import CorruptData, Diverged
 from assay.training import checkpoint
+from assay.training.parallel import ALONE, Parallel
 
 LOG = "progress.jsonl"
+NOTHING = -1
+"""In place of a step, where there is no checkpoint."""
 
 
 @runtime_checkable
@@ -30,12 +34,13 @@ class Kept(Protocol):
 
 @dataclass(frozen=True)
 class Keeper:
-    """Checkpoints and the progress log of one training of `steps` steps."""
+    """Checkpoints and the progress log of one training of `steps` steps; with several processes all call it, and the first one writes."""
 
     folder: Path
     trainees: Mapping[str, Kept]
     identity: dict[str, Any]
     steps: int
+    parallel: Parallel = ALONE
 
     @property
     def log(self) -> Path:
@@ -44,11 +49,21 @@ class Keeper:
 
     def resume(self) -> int:
         """Steps done; everything is put back as it was then, and the log ends there. Raises CorruptData, ConfigError."""
+        step = self.parallel.on_first(self._tidy)
+        if step == NOTHING or step is None:
+            return 0
+        path = checkpoint.place(self.folder, step)
+        for name, trainee in self.trainees.items():
+            trainee.restore(checkpoint.load_arm(path, name))
+        return step
+
+    def _tidy(self) -> int:
+        """Steps done by the newest checkpoint that is whole; what goes beyond it is removed."""
         disk.remove_leftovers(self.folder)
         path = checkpoint.latest(self.folder)
         if path is None:
             self.log.unlink(missing_ok=True)
-            return 0
+            return NOTHING
         state = checkpoint.load(path, self.identity)
         if problem := checkpoint.check_log(state, self.log):
             raise CorruptData(
@@ -56,8 +71,6 @@ class Keeper:
                 expected=f"the first {state.log_bytes:,} bytes as its checkpoint says",
                 do="Run `assay verify --repair` on the folder of the run, or delete the folder to train from the start.",
             )
-        for name, trainee in self.trainees.items():
-            trainee.restore(checkpoint.load_arm(path, name))
         checkpoint.prune(self.folder, keep=self._kept(state.step), newest=path)
         if self.log.exists():
             os.truncate(self.log, state.log_bytes)
@@ -65,7 +78,10 @@ class Keeper:
 
     def save(self, step: int) -> None:
         """Checkpoint all trainees; refuses to keep a number that is not finite. Raises Diverged, OutOfDisk, CorruptData."""
-        states = {name: trainee.state() for name, trainee in self.trainees.items()}
+        states = {name: self.parallel.gathered(trainee.state()) for name, trainee in self.trainees.items()}
+        self.parallel.on_first(partial(self._write, step, states), busy=True)
+
+    def _write(self, step: int, states: Mapping[str, Mapping[str, Tensor]]) -> None:
         for name, state in states.items():
             for key, tensor in state.items():
                 if tensor.is_floating_point() and not torch.isfinite(tensor).all():

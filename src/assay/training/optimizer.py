@@ -9,9 +9,11 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from assay import ranks
 from assay.dictionary import Dictionary
 from assay.ops.adam import Moments, adam
 from assay.ops.gradient import Factors, gathered
+from assay.training.gradients import clip_gradients
 
 
 class UnitNormAdam:
@@ -40,7 +42,7 @@ class UnitNormAdam:
         """Apply the gradients, and drop them."""
         self.steps += 1
         if self.clip_norm:
-            torch.nn.utils.clip_grad_norm_(self.dictionary.parameters(), self.clip_norm)
+            clip_gradients([*self.dictionary.parameters()], self.clip_norm)
         for name, parameter in self.dictionary.named_parameters():
             adam(
                 parameter.detach(),
@@ -56,12 +58,19 @@ class UnitNormAdam:
             parameter.grad = None
         self.factors = {}
 
+    def split(self) -> None:
+        """Keep the moments of the rows that are here, of parameters that were split since."""
+        for name, parameter in self.dictionary.named_parameters():
+            square, mean = self.moments[name].square, self.moments[name].mean
+            mean = None if mean is None else ranks.split_like(mean, parameter)
+            self.moments[name] = Moments(ranks.split_like(square, parameter), mean)
+
     def forget(self, latents: Int[Tensor, " R"]) -> None:
         """Clear the moments of latents that begin anew."""
         for name in self.dictionary.per_latent_parameters():
             for moment in (self.moments[name].square, self.moments[name].mean):
                 if moment is not None:
-                    moment[latents] = 0
+                    ranks.set_rows(moment, latents, 0.0)
 
     def state(self) -> Iterator[tuple[str, Tensor]]:
         """Moments by "<what>.<parameter>", and the steps taken."""

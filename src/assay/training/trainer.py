@@ -13,8 +13,9 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,15 +25,17 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from assay import disk
+from assay import disk, ranks
 from assay.activations.store import ActivationStore
 from assay.config import Config
 from assay.dictionary import Dictionary, Pass, Scale, Step
 from assay.errors import ConfigError, Diverged, Interrupted
 from assay.lock import writing
 from assay.training.dead import DeadLatents, explained_variance, resample
+from assay.training.gradients import sum_gradients
 from assay.training.keeper import Keeper
 from assay.training.optimizer import UnitNormAdam
+from assay.training.parallel import ALONE, Parallel, together
 from assay.training.schedule import Schedule
 
 
@@ -73,6 +76,8 @@ class TrainConfig(Config):
     """Steps between progress records."""
     checkpoint_every: int = Field(default=500, ge=1)
     """Steps between checkpoints."""
+    latent_shards: int = Field(default=1, ge=1)
+    """Processes that hold the latents of a dictionary between them; those of torchrun beyond that share the batch."""
 
     def schedule(self) -> Schedule:
         """The learning rate's course."""
@@ -84,7 +89,8 @@ class TrainConfig(Config):
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must agree with: all that changes the result."""
-        return {key: value for key, value in self.resolved().items() if key not in {"log_every", "checkpoint_every"}}
+        others = {"log_every", "checkpoint_every", "latent_shards"}
+        return {key: value for key, value in self.resolved().items() if key not in others}
 
 
 @dataclass(frozen=True)
@@ -129,43 +135,51 @@ class Progress:
 
 
 class Trainee:
-    """A dictionary in training, with its optimiser and its dead-latent count."""
+    """A dictionary in training, with its optimiser and its dead-latent count; of one that is spread over processes, what is here."""
 
-    def __init__(self, dictionary: Dictionary, config: TrainConfig) -> None:
-        self.dictionary, self.config = dictionary, config
+    def __init__(self, dictionary: Dictionary, config: TrainConfig, parallel: Parallel = ALONE) -> None:
+        self.dictionary, self.config, self.parallel = dictionary, config, parallel
         self.weights = dictionary.config.weights()
         self.optimizer = UnitNormAdam(dictionary, config.beta1, config.beta2, config.clip_norm)
         self.dead = DeadLatents(dictionary.config.width, config.dead_window, dictionary.atoms.device)
         self.nonfinite = 0
 
+    @together
     def loss(self, x: Float[Tensor, "B D"], progress: float) -> tuple[Step, Pass, Float[Tensor, ""]]:
-        """Forward pass on scaled activations, and the weighted loss."""
+        """Forward pass on the rows here of a batch of scaled activations, and the weighted loss of the whole batch."""
+        x = self.parallel.slice(x)
         step = Step(x, target=x, dead=self.dead.mask(), progress=progress)
         with self._compute(x.device):
             result = self.dictionary.losses(step)
+        result = replace(result, terms={name: ranks.whole(term) for name, term in result.terms.items()})
         weighted = [self.weights[name].at(progress) * term for name, term in result.terms.items()]
-        return step, result, torch.stack(weighted).sum()
+        return step, result, self.parallel.loss(torch.stack(weighted).sum())
 
+    @together
     def learn(self, result: Pass, loss: Float[Tensor, ""], learning_rate: float) -> None:
         """Backward pass and update."""
         with self.optimizer.gathering():
             loss.backward()
+        sum_gradients([*self.dictionary.parameters()], self.optimizer.factors, self.parallel.parts)
         self.optimizer.step(learning_rate)
         self.dictionary.after_step(result)
         self.dead.update(result)
 
+    @together
     def resample(self, step: Step, result: Pass, generator: torch.Generator) -> None:
         """Begin the dead latents anew."""
         changed = resample(self.dictionary, self.dead.mask(), step, result, generator)
         self.optimizer.forget(changed)
         self.dead.silent[changed] = 0
 
+    @together
     def measure(self, step: Step, result: Pass, loss: Float[Tensor, ""]) -> Measured:
         """The numbers of a progress record."""
+        *terms, l0 = self.parallel.means([*result.terms.values(), result.codes.l0().mean()])
         return Measured(
             loss=_finite(loss.item()),
-            terms={name: _finite(term.item()) for name, term in result.terms.items()},
-            l0=result.codes.l0().mean().item(),
+            terms={name: _finite(term) for name, term in zip(result.terms, terms, strict=True)},
+            l0=l0,
             explained_variance=_finite(explained_variance(result, step.target)),
             dead=self.dead.mask().float().mean().item(),
             nonfinite=self.nonfinite,
@@ -178,12 +192,14 @@ class Trainee:
         return {**state, "silent": self.dead.silent, "nonfinite": torch.tensor(self.nonfinite)}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state` gave."""
+        """Take over what `state` gave, whole tensors; of one that is spread over processes, the rows that belong here."""
+        self.split()
+        own = self.state()
         parts: dict[str, dict[str, Tensor]] = {"dictionary": {}, "adam": {}}
         for key, tensor in state.items():
             if key not in {"silent", "nonfinite"}:
                 part, name = key.split(".", 1)
-                parts[part][name] = tensor.to(self.dictionary.atoms.device)
+                parts[part][name] = ranks.split_like(tensor.to(self.dictionary.atoms.device), own[key])
         self.dictionary.load_state_dict(parts["dictionary"])
         self.optimizer.restore(parts["adam"])
         self.dead.silent.copy_(state["silent"])
@@ -195,6 +211,11 @@ class Trainee:
         return self.config.nonfinite != "halt" and self.nonfinite <= math.ceil(
             self.config.nonfinite_share * self.config.steps
         )
+
+    def split(self) -> None:
+        """Keep what belongs to this process, if the dictionary is spread over several."""
+        if self.parallel.split(self.dictionary):
+            self.optimizer.split()
 
     def _compute(self, device: torch.device):
         if self.config.compute_dtype == "float32":
@@ -217,22 +238,26 @@ def train(
     Raises Diverged (naming step, shard and row), ShapeMismatch, ConfigError, CorruptData, OutOfDisk, StoreError (another writer).
     """
     _check_arms(dictionaries, config, files=folder is not None)
-    if folder is None:
-        yield from _train(dictionaries, store, config, None, stop)
-    else:
-        with writing(Path(folder)):
-            yield from _train(dictionaries, store, config, Path(folder), stop)
+    device = next((dictionary.atoms.device for dictionary in dictionaries.values()), torch.device("cpu"))
+    parallel = Parallel.of(config.latent_shards, device)
+    with ExitStack() as held:
+        if folder is not None:
+            parallel.on_first(lambda: held.enter_context(writing(Path(folder))))
+        yield from _train(dictionaries, store, config, parallel, Path(folder) if folder is not None else None, stop)
 
 
 def _train(
     dictionaries: Mapping[str, Dictionary],
     store: ActivationStore,
     config: TrainConfig,
+    parallel: Parallel,
     folder: Path | None,
     stop: Callable[[], bool],
 ) -> Iterator[Progress]:
-    trainees = {name: Trainee(dictionary, config) for name, dictionary in dictionaries.items()}
-    keeper = Keeper(folder, trainees, _identity(trainees, config, store), config.steps) if folder else None
+    trainees = {name: Trainee(dictionary, config, parallel) for name, dictionary in dictionaries.items()}
+    identity = _identity(trainees, config, store)
+    parallel.check(dictionaries, store.batch_size, {**identity, "train": config.resolved()})
+    keeper = Keeper(folder, trainees, identity, config.steps, parallel) if folder else None
     begin = keeper.resume() if keeper else 0
     if begin == 0:
         fresh = [dictionary for dictionary in dictionaries.values() if not dictionary.is_fitted()]
@@ -241,8 +266,11 @@ def _train(
             scale = Scale.of(sample)
             for dictionary in fresh:
                 dictionary.start(sample.to(dictionary.atoms.device), scale)
-        if keeper and config.nonfinite == "rollback":
-            keeper.save(0)
+    for trainee in trainees.values():
+        trainee.split()
+        parallel.compare(trainee.state())
+    if keeper and begin == 0 and config.nonfinite == "rollback":
+        keeper.save(0)
     leaders = _alike(dictionaries)
     schedule, batches = config.schedule(), store.batches(begin)
     started, waited = time.perf_counter(), 0.0
@@ -261,7 +289,7 @@ def _train(
             if torch.isfinite(loss):
                 trainee.learn(result, loss, rate)
             elif not trainee.excuse():
-                raise _diverged(name, index, activations, result, store)
+                raise _diverged(name, index, activations, result, store, parallel)
             elif config.nonfinite == "rollback" and keeper:
                 keeper.roll_back(name)
             if logged:
@@ -273,17 +301,19 @@ def _train(
             read = (done - begin) * store.batch_size
             progress = Progress(done, done * store.batch_size, rate, arms, seconds, read, waited / max(seconds, 1e-9))
             if keeper:
-                disk.append_line(keeper.log, progress.record())
+                parallel.on_first(partial(disk.append_line, keeper.log, progress.record()))
             yield progress
-        stopping = stop()
+        stopping = parallel.agree(stop())
         if keeper and (stopping or done % config.checkpoint_every == 0 or done == config.steps):
             keeper.save(done)
         if stopping and done < config.steps:
+            parallel.unite(dictionaries.values())
             raise Interrupted(
                 f"stopped by a signal after step {done} of {config.steps}",
                 expected="to be continued",
                 do="Run the same command again; it goes on from the checkpoint." if keeper else "Nothing was saved.",
             )
+    parallel.unite(dictionaries.values())
 
 
 def _identity(trainees: Mapping[str, Trainee], config: TrainConfig, store: ActivationStore) -> dict[str, Any]:
@@ -330,7 +360,9 @@ def _generator(seed: int, step: int, arm: str) -> torch.Generator:
     return torch.Generator().manual_seed(xxhash.xxh3_64_intdigest(f"resample {seed} {step} {arm}".encode()) >> 1)
 
 
-def _diverged(arm: str, step: int, activations: Float[Tensor, "B D"], result: Pass, store: ActivationStore) -> Diverged:
+def _diverged(
+    arm: str, step: int, activations: Float[Tensor, "B D"], result: Pass, store: ActivationStore, parallel: Parallel
+) -> Diverged:
     bad = (~torch.isfinite(activations).all(-1)).nonzero().view(-1)
     if len(bad):
         place = store.locate(step, int(bad[0]))
@@ -339,7 +371,7 @@ def _diverged(arm: str, step: int, activations: Float[Tensor, "B D"], result: Pa
             expected="finite activations",
             do="Run `assay verify` on the store and harvest it again.",
         )
-    rows = (~torch.isfinite(result.reconstruction).all(-1)).nonzero().view(-1)
+    rows = parallel.rows((~torch.isfinite(result.reconstruction).all(-1)).to(torch.uint8)).nonzero().view(-1)
     terms = ", ".join(name for name, term in result.terms.items() if not torch.isfinite(term))
     place = store.locate(step, int(rows[0]) if len(rows) else 0)
     return Diverged(
