@@ -124,3 +124,13 @@ def test_entries_outside_the_table_are_refused(offsets, indices, said):
     where = torch.tensor(offsets, dtype=torch.int64), torch.tensor(indices, dtype=torch.int64)
     with pytest.raises(ShapeMismatch, match=said):
         SparseCodes.csr(*where, torch.ones(len(indices)), 4)
+
+
+def test_a_penalty_is_the_mean_over_the_rows(codes):
+    assert float(codes.mean_row_sum()) == pytest.approx(float(TABLE.sum()) / 3)
+    assert float(codes.mean_row_sum(codes.values.abs())) == pytest.approx(float(TABLE.abs().sum()) / 3)
+
+
+def test_the_least_positive_value_leaves_out_zeros_and_what_is_negative(codes):
+    assert float(codes.least_positive()) == 0.5
+    assert codes.with_values(-codes.values.abs()).least_positive().isinf()

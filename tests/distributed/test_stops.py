@@ -79,8 +79,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("shards", [1, 2], ids=["data", "latents"])
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize(("shards", "victim"), [(1, 0), (1, 1), (2, 1)], ids=["the first", "the second", "a shard"])
 def test_a_killed_rank_ends_the_others_and_training_goes_on_to_the_same_bytes(
     ranks, together, tmp_path, whole, shards, victim
 ):

@@ -96,6 +96,11 @@ class Case:
     double: bool = False
     sparse: bool = False
 
+    @property
+    def tolerance(self) -> float:
+        """Largest difference, as a share of the largest number: bfloat16 has three digits."""
+        return 1e-12 if self.double else 0.05 if "compute_dtype" in self.train else 1e-5
+
     def run(self, shards: int = 1) -> dict[str, Tensor]:
         """What every step measured, which rows this rank saw, and the dictionary in the end."""
         variant = Dictionary.registry.named(self.variant) if isinstance(self.variant, str) else self.variant
@@ -130,6 +135,7 @@ CASES = {
     **{f"{name}, float64": Case(name, train=EXACT.get(name, {}), double=True, sparse=True) for name in VARIANTS},
     "dense, then sparse": Case("gated"),
     "clipped": Case("gated", train={"clip_norm": 0.05}),
+    "bfloat16": Case("gated", train={"compute_dtype": "bfloat16"}),
     "first moments": Case("gated", train={"beta1": 0.9}, sparse=True),
     "free atoms": Case("gated", {"unfrozen": True}, double=True),
     "a penalty on parameters": Case(REGULARISED, double=True),
@@ -166,11 +172,10 @@ def near(got: Tensor, expected: Tensor, tolerance: float, what: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_losses_and_parameters_are_those_of_one_process(name, alone, spread):
-    tolerance = 1e-9 if CASES[name].double else 1e-5
     _, results = spread
     for key, expected in alone[name].items():
         if key != "seen":
-            near(results[name][0][key], expected, tolerance, key)
+            near(results[name][0][key], expected, CASES[name].tolerance, key)
 
 
 @pytest.mark.parametrize("name", CASES)

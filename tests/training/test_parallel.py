@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -11,9 +13,11 @@ from assay.activations import ActivationStore
 from assay.activations.planted import Planted
 from assay.dictionary import Dictionary
 from assay.errors import ConfigError
-from assay.training import TrainConfig, train
+from assay.training import TrainConfig, parallel, train
 from assay.training.gradients import clip_gradients, sum_gradients
 from assay.training.parallel import Parallel, launched
+
+ADDRESS = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "9"}
 
 
 def build() -> Dictionary:
@@ -21,20 +25,20 @@ def build() -> Dictionary:
 
 
 def test_alone_everything_is_the_identity() -> None:
-    parallel = Parallel.of(1, torch.device("cpu"))
-    assert parallel == Parallel()
+    alone = Parallel.of(1, torch.device("cpu"))
+    assert alone == Parallel()
     x = torch.randn(4, 3, requires_grad=True)
-    assert parallel.slice(x) is x
-    assert parallel.rows(x) is x
-    assert parallel.loss(x) is x
-    assert parallel.first
-    assert (parallel.agree(True), parallel.agree(False)) == (True, False)
-    assert parallel.on_first(lambda: 7) == 7
-    assert parallel.means([torch.tensor(0.1), torch.tensor(2.0)]) == [torch.tensor(0.1).item(), 2.0]
-    assert parallel.means([]) == []
+    assert alone.slice(x) is x
+    assert alone.rows(x) is x
+    assert alone.loss(x) is x
+    assert alone.first
+    assert (alone.agree(True), alone.agree(False)) == (True, False)
+    assert alone.on_first(lambda: 7) == 7
+    assert alone.means([torch.tensor(0.1), torch.tensor(2.0)]) == [torch.tensor(0.1).item(), 2.0]
+    assert alone.means([]) == []
     state = {"x": x}
-    assert parallel.gathered(state) == state
-    parallel.unite([])
+    assert alone.gathered(state) == state
+    alone.unite([])
 
 
 def test_alone_tensors_are_whole() -> None:
@@ -69,12 +73,25 @@ def test_a_checkpoint_does_not_ask_how_many_processes_made_it() -> None:
 
 
 def test_without_torchrun_nothing_is_launched(monkeypatch: pytest.MonkeyPatch) -> None:
-    for size in (None, "1"):
-        monkeypatch.delenv("WORLD_SIZE", raising=False)
-        if size:
-            monkeypatch.setenv("WORLD_SIZE", size)
+    for described in ({}, {"WORLD_SIZE": "1", "RANK": "0", **ADDRESS}, {"WORLD_SIZE": "4"}):
+        for name in ("WORLD_SIZE", "RANK", *ADDRESS):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in described.items():
+            monkeypatch.setenv(name, value)
         with launched():
             assert not dist.is_initialized()
+
+
+def test_processes_that_do_not_find_each_other_are_told_where_they_were_sought(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "TIMEOUT", timedelta(seconds=1))
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", **ADDRESS}.items():
+        monkeypatch.setenv(name, value)
+    with (
+        pytest.raises(ConfigError, match=r"2 processes did not find each other.*127\.0\.0\.1:9 within 1 s"),
+        launched(),
+    ):
+        pass
+    assert not dist.is_initialized()
 
 
 def test_a_whole_gradient_that_is_too_long_is_scaled_to_the_norm_asked_for() -> None:

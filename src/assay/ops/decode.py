@@ -21,7 +21,10 @@ def decode(codes: SparseCodes, atoms: Float[Tensor, "L D"]) -> Float[Tensor, "B 
     _check(codes, atoms)
     if isinstance(codes.support, CsrSupport):
         return codes.support.over_latents(_Decode.apply(codes.values, atoms, codes.support))  # pyright: ignore
-    return codes.support.over_latents(codes.values @ ranks.local(atoms))
+    product = codes.values @ ranks.local(atoms)
+    return codes.support.over_latents(
+        product.to(codes.values.dtype)
+    )  # autocast makes it narrower than what other shards send
 
 
 def decode_pair(

@@ -42,13 +42,25 @@ T = TypeVar("T")
 
 @contextmanager
 def launched() -> Iterator[None]:
-    """Inside the block this process trains with those that torchrun started beside it, if it did: gloo on CPUs, nccl on GPUs."""
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
+    """Inside the block this process trains with those that torchrun started beside it, if it did: gloo on CPUs, nccl on GPUs.
+
+    Raises ConfigError when they do not find each other.
+    """
+    described = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
+    if not described or int(os.environ["WORLD_SIZE"]) < 2 or dist.is_initialized():
         yield
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    try:
+        dist.init_process_group(backend, timeout=TIMEOUT)
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"the {os.environ['WORLD_SIZE']} processes did not find each other ({str(error).splitlines()[0]})",
+            expected=f"all of them at {os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']} within {TIMEOUT.seconds} s",
+            do="Start them with torchrun, and see that this address can be reached from each.",
+        ) from error
     try:
         yield
     finally:
