@@ -96,9 +96,9 @@ class Dictionary(nn.Module, ABC):
     """Whether training chooses latents across the batch, so that its codes are not those of inference."""
 
     class Config(config.Config):
-        d_in: int = Field(default=768, ge=1)
+        d_in: int = Field(default=768, ge=1, lt=2**24)
         """Width D of the activations."""
-        width: int = Field(default=16_384, ge=1)
+        width: int = Field(default=16_384, ge=1, lt=2**31)
         """Number of latents L."""
         seed: int = Field(default=0, ge=0, lt=2**63)
         """Seed of the initial atoms."""
