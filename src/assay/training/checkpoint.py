@@ -43,7 +43,8 @@ def save(folder: Path, step: int, arms: Mapping[str, Mapping[str, Tensor]], iden
 def prune(folder: Path, keep: int) -> None:
     """Remove all but the newest `keep` checkpoints, and what crashes left behind."""
     for part in folder.glob("step-*.part*"):
-        shutil.rmtree(part)
+        if part.is_dir() and not part.is_symlink():
+            shutil.rmtree(part)
     for old in _all(folder)[:-keep]:
         shutil.rmtree(old)
 
@@ -65,17 +66,35 @@ def latest(folder: Path) -> Path | None:
     return None
 
 
-def load(path: Path, names: list[str], identity: Any) -> tuple[int, int, dict[str, dict[str, Tensor]]]:
-    """(step, log bytes, tensors of each arm). Raises ConfigError when the checkpoint belongs to another run."""
+def load(
+    path: Path, arms: Mapping[str, Mapping[str, Tensor]], identity: Any
+) -> tuple[int, int, dict[str, dict[str, Tensor]]]:
+    """(step, log bytes, tensors of each arm, which must be like those in `arms`).
+
+    Raises ConfigError when the checkpoint belongs to another run, CorruptData.
+    """
     state = disk.read_json(path / "state.json")
+    known = state if isinstance(state, dict) else {}
+    numbers = known.get("step"), known.get("log_bytes")
+    if not isinstance(known.get("identity"), dict) or any(type(n) is not int or n < 0 for n in numbers):
+        raise CorruptData(
+            f"{path / 'state.json'} does not describe a checkpoint",
+            expected="its step, the identity of its run, and the bytes of the log",
+            do="Delete the checkpoint; training goes on from the one before, or from the start.",
+        )
     if state["identity"] != identity:
         raise ConfigError(
             f"the checkpoint {path} was made with other settings ({differences(state['identity'], identity)})",
             expected="the settings of the run that it continues",
             do="Put them back, or train into another folder.",
         )
-    return state["step"], state["log_bytes"], {name: disk.read_tensors(path / f"{name}.safetensors") for name in names}
+    tensors = {
+        name: disk.read_tensors(path / f"{name}.safetensors", disk.signature(like)) for name, like in arms.items()
+    }
+    return state["step"], state["log_bytes"], tensors
 
 
 def _all(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("step-*") if path.is_dir() and path.name[5:].isdigit())
+    return sorted(
+        path for path in folder.glob("step-*") if path.name[5:].isdigit() and path.is_dir() and not path.is_symlink()
+    )

@@ -278,7 +278,8 @@ class Keeper:
         if path is None:
             self.log.unlink(missing_ok=True)
             return 0
-        step, log_bytes, arms = checkpoint.load(path, list(self.trainees), self.identity())
+        like = {name: trainee.state() for name, trainee in self.trainees.items()}
+        step, log_bytes, arms = checkpoint.load(path, like, self.identity())
         for name, trainee in self.trainees.items():
             trainee.restore(arms[name])
         if step == self.config.steps:
