@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,12 +30,13 @@ from assay.analysis.evaluate import evaluate_model, to_record
 from assay.analysis.examples import LatentPage, describe_latents
 from assay.config import Config, parse
 from assay.dictionary import Dictionary
-from assay.errors import ConfigError, MissingMaterial, SiteNotFound
+from assay.errors import ConfigError, CorruptData, MissingMaterial, SiteNotFound, shown
 from assay.materials import LanguageModel, load_language_model, load_texts
 from assay.metric import Metric
 from assay.ops import kernels
 from assay.record import Record, machine
-from assay.reports import Curve, Explanation, Histogram, Report, write_report
+from assay.reports import Explanation, Report, write_report
+from assay.run import kept
 from assay.run.settings import Run
 from assay.sites import locate, readout
 from assay.training import Progress, train
@@ -91,7 +92,8 @@ class Workspace:
         stores = sorted(path.parent for path in (self.folder / "activations").glob("*/store.json"))
         wanted = self.run.harvest.site
         for folder in stores:
-            if disk.read_json(folder / "store.json").get("asked") == wanted:
+            description = disk.read_json(folder / "store.json")
+            if isinstance(description, dict) and description.get("asked") == wanted:
                 return folder
         raise MissingMaterial(
             f"{self.folder} holds no activations of {wanted}",
@@ -106,7 +108,7 @@ class Workspace:
     def note_seconds(self, stage: str, seconds: float, *, more: bool = False) -> None:
         """Write how long a stage took into timings.json; `more` adds to what an interrupted one took before."""
         path = self.folder / "timings.json"
-        timings = disk.read_json(path) if path.exists() else {}
+        timings = kept.read_timings(self.folder)
         timings[stage] = round(seconds + (timings.get(stage, 0.0) if more else 0.0), 2)
         disk.write_json(path, timings)
 
@@ -194,8 +196,8 @@ def run_evaluate(workspace: Workspace, progress: Counter | None = None) -> list[
         ]
     )
     path = workspace.folder / "evaluation.json"
-    if path.exists() and (known := disk.read_json(path)).get("inputs") == inputs:
-        return [Record.model_validate(record) for record in known["records"]]
+    if (known := kept.read_measurements(workspace.folder)) and known.inputs == inputs:
+        return list(known.records)
     started = time.perf_counter()
     model = workspace.language_model.model
     evaluations = evaluate_model(
@@ -226,12 +228,12 @@ def run_examples(workspace: Workspace) -> list[LatentPage]:
     settings = workspace.run.latents
     inputs = _digest([workspace.run.model, workspace.run.source, settings, _trained(workspace)])
     path = workspace.folder / "latents.json"
-    if path.exists() and (known := disk.read_json(path)).get("inputs") == inputs:
-        return [LatentPage.model_validate(page) for page in known["latents"]]
+    if (known := kept.read_latents(workspace.folder)) and known.inputs == inputs:
+        return list(known.latents)
     arms = {folder.name: Dictionary.load(folder) for folder in trained_arms(workspace)}
     arm = settings.arm or _middle_arm(workspace, list(arms))
     if arm not in arms:
-        raise ConfigError(f"latents.arm = {arm!r}", expected=f"one of {', '.join(arms)}", do="Correct it.")
+        raise ConfigError(f"latents.arm = {shown(arm)}", expected=f"one of {', '.join(arms)}", do="Correct it.")
     started = time.perf_counter()
     pages = describe_latents(
         arm,
@@ -247,21 +249,22 @@ def run_examples(workspace: Workspace) -> list[LatentPage]:
 
 
 def run_report(workspace: Workspace, command: str) -> Path:
-    """Write report.json and report.html from what the other stages left."""
-    evaluation = disk.read_json(workspace.folder / "evaluation.json")
-    latents = workspace.folder / "latents.json"
-    pages = disk.read_json(latents)["latents"] if latents.exists() else ()
-    timings = workspace.folder / "timings.json"
+    """Write report.json and report.html from what the other stages left. Raises MissingMaterial, CorruptData."""
+    measured, described = kept.read_measurements(workspace.folder), kept.read_latents(workspace.folder)
+    if measured is None:
+        raise MissingMaterial(
+            f"{workspace.folder} holds no evaluation", expected="one", do=f"Run `assay evaluate {workspace.folder}`."
+        )
     report = Report(
         title=workspace.run.title or f"{workspace.run.name}: dictionaries of {workspace.run.model.name}",
         command=command,
         provenance=_provenance(workspace),
         metrics=_explanations(),
-        records=tuple(Record.model_validate(record) for record in evaluation["records"]),
-        curves=_curves(workspace.folder / "training" / "progress.jsonl"),
-        densities={name: Histogram.model_validate(table) for name, table in evaluation["densities"].items()},
-        latents=tuple(LatentPage.model_validate(page) for page in pages),
-        timings=disk.read_json(timings) if timings.exists() else {},
+        records=measured.records,
+        curves=kept.read_curves(workspace.folder),
+        densities=measured.densities,
+        latents=described.latents if described else (),
+        timings=kept.read_timings(workspace.folder),
     )
     write_report(report, workspace.folder)
     return workspace.folder / "report.html"
@@ -302,38 +305,15 @@ def _explanations() -> dict[str, Explanation]:
     }
 
 
-def _curves(path: Path) -> dict[str, Curve]:
-    logged = disk.read_lines(path)
-    records = [
-        record for record in logged if None not in (arm["explained_variance"] for arm in record["arms"].values())
-    ]
-    arms = records[-1]["arms"] if records else {}
-
-    def course(name: str, quantity: str) -> tuple[float, ...]:
-        return tuple(record["arms"][name][quantity] for record in records)
-
-    return {
-        name: Curve(
-            step=tuple(record["step"] for record in records),
-            tokens=tuple(record["tokens"] for record in records),
-            l0=course(name, "l0"),
-            explained_variance=course(name, "explained_variance"),
-            dead_fraction=course(name, "dead"),
-            loss=course(name, "loss"),
-        )
-        for name in arms
-    }
-
-
 def _provenance(workspace: Workspace) -> dict[str, Any]:
     run, store = workspace.run, workspace.store
-    held, source = store.identity, store.identity["source"]
+    held, (text, vocabulary) = store.identity, _text_of(store.identity, workspace.store_folder())
     epochs = run.train.steps * run.batches.size / store.rows
     return {
-        "model": held["model"].get("identity", run.model.name),
+        "model": str(held["model"].get("identity", run.model.name)),
         "site": f"{run.harvest.site} ({held['site']})",
-        "text": f"{run.source.texts}: {source['documents']['count']:,} documents, xxh3-128 {source['documents']['xxh3_128']}",
-        "vocabulary": f"xxh3-128 {source['tokenizer']['vocabulary']['xxh3_128']}",
+        "text": f"{run.source.texts}: {text}",
+        "vocabulary": f"xxh3-128 {vocabulary}",
         "context": f"{run.source.context} tokens",
         "held out": f"{run.source.held_out:.0%} of the documents, seed {run.source.seed}",
         "harvest": f"{store.rows:,} rows, {held['dtype']}, seed {held['seed']}",
@@ -343,3 +323,17 @@ def _provenance(workspace: Workspace) -> dict[str, Any]:
         "assay": __version__,
         "machine": machine(),
     }
+
+
+def _text_of(identity: Mapping[str, Any], folder: Path) -> tuple[str, str]:
+    """What text a store was harvested from, and the hash of its vocabulary. Raises CorruptData."""
+    try:
+        documents, tokenizer = identity["source"]["documents"], identity["source"]["tokenizer"]
+        text = f"{documents['count']:,} documents, xxh3-128 {documents['xxh3_128']}"
+        return text, str(tokenizer["vocabulary"]["xxh3_128"])
+    except (KeyError, TypeError, ValueError):
+        raise CorruptData(
+            f"{folder} does not say which text it was harvested from",
+            expected="a store that `assay harvest` wrote",
+            do="Harvest it again.",
+        ) from None
