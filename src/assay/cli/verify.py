@@ -11,6 +11,7 @@ from assay import disk
 from assay.activations.store import verify_store
 from assay.cli.arguments import Switch, print_json
 from assay.errors import MissingMaterial
+from assay.folders import is_folder
 
 
 def run(folder: Annotated[Path, tyro.conf.Positional], json: Switch = False) -> int:
@@ -20,7 +21,7 @@ def run(folder: Annotated[Path, tyro.conf.Positional], json: Switch = False) -> 
         folder: A run, a store of activations, or a saved dictionary; anything that assay wrote.
         json: Print the findings as JSON.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise MissingMaterial(f"there is no folder {folder}", expected="one that assay wrote", do="Check the path.")
     stores = sorted(path.parent for path in folder.rglob("store.json"))
     published = sorted(path.parent for path in folder.rglob(disk.MANIFEST))
