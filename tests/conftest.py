@@ -21,7 +21,10 @@ import torch  # noqa: E402 - after the hook
 
 torch.set_num_threads(1)
 
-UNPICKLERS = [(torch, "load"), (pickle, "load"), (pickle, "loads")]
+UNPICKLERS = [
+    *((torch, "load"), (torch.serialization, "load"), (torch.jit, "load"), (torch.hub, "load")),
+    *((pickle, "load"), (pickle, "loads"), (pickle, "_load"), (pickle, "_loads")),
+]
 
 
 def pytest_configure(config: pytest.Config) -> None:

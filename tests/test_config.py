@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
+import functools
 import json
+import time
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -225,3 +229,79 @@ def test_differences_name_the_keys_and_both_values():
     assert differences(before, before) == ""
     assert differences(before, {"a": 1, "b": {"c": 5, "d": 3}}) == "b.c: 2 then, 5 now; e: 4 then, None now"
     assert differences({}, {"p": 1, "q": 2, "r": 3, "s": 4, "t": 5}).endswith("and 2 more")
+
+
+# What no file can hold and give back.
+
+
+class Loose(Config):
+    table: dict[str, Any] = {}
+    """Anything, as the tables of dictionaries are before their variant is known."""
+
+
+ODD = {
+    "NaN": (float("nan"), "a finite number"),
+    "infinity": (float("-inf"), "a finite number"),
+    "more than 64 bits": (2**63, "64 bits"),
+    "more digits than Python writes": (1 << 40_000, "64 bits"),
+    "a date": (datetime.date(2026, 11, 24), "text, a number"),
+    "half a letter": ("\ud800", "UTF-8"),
+    "a key that is no text": ({3: 1}, "a key that is text"),
+    "a key of half a letter": ({"\ud800": 1}, "a key that is text"),
+    "endless nesting": (functools.reduce(lambda inner, _: [inner], range(400), 0), "32 tables"),
+}
+
+
+@pytest.mark.parametrize("value", ODD, ids=ODD)
+def test_what_no_file_can_hold_is_refused_wherever_it_stands(value):
+    odd, expected = ODD[value]
+    with pytest.raises(ConfigError, match=expected) as caught:
+        parse(Loose, {"table": {"a": {"b": [1, odd]}}}, where="here")
+    assert "table.a.b" in caught.value.got
+    assert len(str(caught.value)) < 600
+
+
+def test_a_message_stays_one_that_can_be_read():
+    with pytest.raises(ConfigError) as caught:
+        parse(Outer, {f"x{number}": "y" * 10_000 for number in range(500)}, where="here")
+    assert len(str(caught.value)) < 4000
+    assert "and 492 more" in caught.value.got
+
+
+def test_a_key_that_cannot_be_printed_is_spelt_out():
+    with pytest.raises(ConfigError) as caught:
+        parse(Outer, {"\x1b[31m": 1}, where="here")
+    assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"steps = " + b"9" * 5000, "digits"),
+        (b"steps = " + b"[" * 5000, "recursion"),
+        (b"steps = " + b"{a = " * 5000, "recursion"),
+        (b"a." * 20_000 + b"a = 1", "32 parts"),
+        (b"[" + b'"a" . ' * 20_000 + b"a]", "32 parts"),
+        (b"#" * (1 << 20) + b"\n", "1,048,576 bytes"),
+    ],
+)
+def test_toml_that_tomllib_chokes_on_is_refused_at_once(tmp_path, content, said):
+    (tmp_path / "run.toml").write_bytes(content)
+    started = time.perf_counter()
+    with pytest.raises(ConfigError, match=said):
+        read_toml(tmp_path / "run.toml")
+    assert time.perf_counter() - started < 2
+
+
+def test_numbers_and_texts_with_many_dots_are_no_long_keys(tmp_path):
+    (tmp_path / "run.toml").write_text(f"shape = [{'0.1, ' * 500}]\nname = '{'. ' * 500}{'...' * 200}'\n")
+    assert len(read_toml(tmp_path / "run.toml")["shape"]) == 500
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "[" * 5000, "5\nother = 6", "5\n[other]"])
+def test_an_assignment_that_is_no_one_value_is_text(text):
+    assert parse_assignments([f"name={text}"]) == {"name": text}
+
+
+def test_differences_of_long_values_are_short():
+    assert len(differences({"a": "x" * 10**6}, {"a": 1})) < 300

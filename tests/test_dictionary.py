@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import ClassVar
 
@@ -207,7 +208,7 @@ def test_a_description_of_something_else_is_refused(gated, tmp_path, changes, er
 
 def test_a_boast_is_refused_before_memory_is_asked_for(gated, tmp_path):
     gated.save(tmp_path / "d")
-    redescribe(tmp_path / "d", config={"d_in": 5, "width": 10**14})
+    redescribe(tmp_path / "d", config={"d_in": 5, "width": 10**9})
     with pytest.raises(CorruptData):
         Dictionary.load(tmp_path / "d")
 
@@ -270,3 +271,22 @@ def test_a_variant_that_lacks_its_rules_cannot_be_built(own_registry):
 
     with pytest.raises(TypeError, match="abstract"):
         Empty.Config().build()
+
+
+def test_atoms_that_are_claimed_but_not_there_are_refused_before_anything_is_built(gated, tmp_path, monkeypatch):
+    gated.save(tmp_path / "d")
+    claimed = json.dumps({"atoms": {"dtype": "F32", "shape": [2**30, 2**20], "data_offsets": [0, 4]}}).encode()
+    (tmp_path / "d" / TENSORS).write_bytes(struct.pack("<Q", len(claimed)) + claimed + b"\0" * 4)
+    redescribe(tmp_path / "d", config={"d_in": 2**20, "width": 2**30})
+    monkeypatch.setattr(GATED.Config, "build", lambda config: pytest.fail("it was built"))
+    with pytest.raises(CorruptData, match="do not lie where its shape says"):
+        Dictionary.load(tmp_path / "d")
+
+
+def test_atoms_of_half_the_bytes_are_refused_before_anything_is_built(gated, tmp_path, monkeypatch):
+    gated.save(tmp_path / "d")
+    disk.write_tensors(tmp_path / "d" / TENSORS, {name: tensor.half() for name, tensor in gated.state_dict().items()})
+    redescribe(tmp_path / "d")
+    monkeypatch.setattr(GATED.Config, "build", lambda config: pytest.fail("it was built"))
+    with pytest.raises(CorruptData, match="in float32"):
+        Dictionary.load(tmp_path / "d")

@@ -68,7 +68,17 @@ def test_json_holds_no_nan(tmp_path):
     assert names(tmp_path) == []
 
 
-HOSTILE_JSON = [b"", b"{", b"\xff\xfe\x00", b"nul", b"[" * 100_000]
+HOSTILE_JSON = [
+    b"",
+    b"{",
+    b"\xff\xfe\x00",
+    b"nul",
+    b"[" * 100_000,
+    b"NaN",
+    b"[-Infinity]",
+    b'{"a": 1e999}',
+    b'{"a": {"b": 1, "b": 1}}',
+]
 
 
 @pytest.mark.parametrize("content", HOSTILE_JSON)
@@ -83,6 +93,22 @@ def test_an_endless_number_is_corrupt_data(tmp_path):
     (tmp_path / "r.json").write_bytes(b"1" * 5000)
     with pytest.raises(CorruptData):
         disk.read_json(tmp_path / "r.json")
+
+
+def test_a_json_file_beyond_the_limit_is_not_parsed(tmp_path, monkeypatch):
+    monkeypatch.setattr(disk, "JSON_LIMIT", 10)
+    (tmp_path / "r.json").write_bytes(b"[1, 2, 3]")
+    assert disk.read_json(tmp_path / "r.json") == [1, 2, 3]
+    (tmp_path / "r.json").write_bytes(b"[1, 2, 3, 4]")
+    with pytest.raises(CorruptData, match="longer than 10 bytes"):
+        disk.read_json(tmp_path / "r.json")
+
+
+def test_a_file_that_goes_while_it_is_opened_is_missing_material(tmp_path, monkeypatch):
+    monkeypatch.setattr(disk, "is_file", lambda path: True)
+    for read in (disk.read, disk.read_json, disk.tensor_header):
+        with pytest.raises(MissingMaterial):
+            read(tmp_path / "gone")
 
 
 def test_what_is_missing_is_missing_material(tmp_path):
@@ -295,7 +321,12 @@ def test_damage_is_told_in_a_sentence(tmp_path, sign):
 
 
 @pytest.mark.parametrize(
-    "content", [b"[]", b"3", b"null", b'{"one": {"bytes": 1}}', b'{"/etc/passwd": {"bytes": 1, "xxh3_128": ""}}']
+    "content",
+    [
+        *(b"[]", b"3", b"null", b'{"one": {"bytes": 1}}', b'{"/etc/passwd": {"bytes": 1, "xxh3_128": ""}}'),
+        b'{"a\\u0000b": {"bytes": 1, "xxh3_128": ""}}',
+        b'{"' + b"a" * 300 + b'": {"bytes": 1, "xxh3_128": ""}}',
+    ],
 )
 def test_a_hostile_manifest_is_a_problem(tmp_path, content):
     disk.publish(tmp_path / "out", fill)

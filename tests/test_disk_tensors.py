@@ -93,6 +93,13 @@ HOSTILE_HEADERS = {
     "offsets are infinite": b'{"a": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, Infinity]}}',
     "unknown dtype": {"a": {**A, "dtype": "F99"}},
     "data too short for the shape": {"a": {**A, "shape": [2, 4]}},
+    "data too long for the shape": {"a": {**A, "shape": [2, 2]}},
+    "a shape that wraps around": {"a": {**A, "shape": [2**32, 2**32, 6]}},
+    "more dimensions than a tensor has": {"a": {**A, "shape": [1] * 500 + [6]}},
+    "truths for sizes": {"a": {**A, "shape": [True, 6]}},
+    "a fractional offset": {"a": {**A, "data_offsets": [0.0, 24]}},
+    "a name twice": b'{"a": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, "a": 3}',
+    "a type that no tensor of ours has": {"a": {**A, "dtype": "F8_E8M0", "shape": [24]}},
 }
 
 
@@ -134,3 +141,21 @@ def test_any_bytes_are_tensors_or_corrupt_data(tmp_path_factory, data):
     path.write_bytes(struct.pack("<Q", len(data) // 2) + data)
     with pytest.raises(CorruptData):
         disk.read_tensors(path)
+
+
+def test_a_shape_beyond_its_data_is_refused_by_the_header_alone(tmp_path):
+    claimed = {"dtype": "F32", "shape": [2**20, 2**10], "data_offsets": [0, 4]}
+    with pytest.raises(CorruptData, match="do not lie where its shape says"):
+        disk.tensor_header(forge(tmp_path / "t", {"atoms": claimed}, b"\0" * 4))
+
+
+def test_tensors_without_entries_and_without_axes_are_whole(tmp_path):
+    tensors = {
+        "none": torch.zeros(0, 3),
+        "also": torch.zeros(2, 0),
+        "one": torch.tensor(3),
+        "half": torch.ones(3).half(),
+    }
+    disk.write_tensors(tmp_path / "t", tensors)
+    found = disk.read_tensors(tmp_path / "t", disk.signature(tensors))
+    assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())

@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from assay import errors
-from assay.errors import AssayError
+from assay.errors import LONGEST_SHOWN, AssayError, shown
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, AssayError)]
 CODES = {"CorruptData": 3, "Diverged": 4, "OutOfDisk": 5, "OutOfMemory": 6, "Interrupted": 75, "RankLost": 75}
@@ -41,3 +41,17 @@ def test_errors_travel_between_processes():
         assert type(again) is errors.CorruptData
         assert str(again) == str(error)
         assert again.do == "do"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["x" * 10**6, [["y" * 500] * 50] * 50, {"a" * 500: {"b": [1]}}, 1 << 10**6, -(1 << 10**6), [1 << 10**6], 1e300],
+    ids=lambda value: type(value).__name__,
+)
+def test_any_value_is_shown_in_a_line(value):
+    assert 0 < len(shown(value)) <= LONGEST_SHOWN
+
+
+def test_what_is_short_is_shown_as_it_is():
+    for value in (1, -2.5, "a\n", True, None, [1, "a"], {"a": 1}, 2**63):
+        assert shown(value) == repr(value)

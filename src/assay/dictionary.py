@@ -20,12 +20,10 @@ from torch import Tensor, nn
 
 from assay import __version__, config, disk, ops, ranks
 from assay.codes import SparseCodes
-from assay.errors import ConfigError, CorruptData, Diverged, ShapeMismatch
+from assay.errors import ConfigError, CorruptData, Diverged, ShapeMismatch, shown
 from assay.registry import Registry
 
 TENSORS, DESCRIPTION = "dictionary.safetensors", "dictionary.json"
-DTYPES = {torch.float32: "F32", torch.int64: "I64", torch.bool: "BOOL"}
-"""What a saved dictionary may hold, by its name in a safetensors header."""
 
 
 class Weight(config.Config):
@@ -96,9 +94,9 @@ class Dictionary(nn.Module, ABC):
     """Whether training chooses latents across the batch, so that its codes are not those of inference."""
 
     class Config(config.Config):
-        d_in: int = Field(default=768, ge=1)
+        d_in: int = Field(default=768, ge=1, lt=2**24)
         """Width D of the activations."""
-        width: int = Field(default=16_384, ge=1)
+        width: int = Field(default=16_384, ge=1, lt=2**31)
         """Number of latents L."""
         seed: int = Field(default=0, ge=0, lt=2**63)
         """Seed of the initial atoms."""
@@ -299,16 +297,17 @@ class Dictionary(nn.Module, ABC):
             )
         variant = Dictionary.registry.named(_text(description, "dictionary", folder))
         settings = config.parse(variant.Config, _table(description, "config", folder), where=str(folder / DESCRIPTION))
-        atoms = disk.tensor_header(folder / TENSORS).get("atoms", {}).get("shape")
-        if atoms != [settings.width, settings.d_in]:
+        atoms = disk.tensor_header(folder / TENSORS).get("atoms", {})
+        if (atoms.get("dtype"), atoms.get("shape")) != ("F32", [settings.width, settings.d_in]):
             raise CorruptData(
-                f"{folder / TENSORS} holds atoms of shape {atoms}",
-                expected=f"[{settings.width}, {settings.d_in}], as {DESCRIPTION} says",
+                f"{folder / TENSORS} holds atoms of shape {shown(atoms.get('shape'))}",
+                expected=f"[{settings.width}, {settings.d_in}] in float32, as {DESCRIPTION} says",
                 do="Restore the folder.",
             )
+        tensors = disk.read_tensors(folder / TENSORS)  # before anything is built: its bytes are gone by then
         dictionary = settings.build()
-        expected = {name: (DTYPES[t.dtype], tuple(t.shape)) for name, t in dictionary.state_dict().items()}
-        dictionary.load_state_dict(disk.read_tensors(folder / TENSORS, expected))
+        disk.compare(folder / TENSORS, disk.signature(tensors), disk.signature(dictionary.state_dict()))
+        dictionary.load_state_dict(tensors)
         dictionary.provenance = dict(_table(description, "provenance", folder))
         return dictionary
 

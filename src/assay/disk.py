@@ -9,26 +9,44 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import re
 import shutil
 import struct
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import torch
 import xxhash
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_safetensors
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from assay.errors import CorruptData, MissingMaterial, OutOfDisk, StoreError
+from assay.errors import CorruptData, MissingMaterial, OutOfDisk, StoreError, shown
+from assay.folders import is_file
 
 MANIFEST = "MANIFEST.json"
-HEADER_LIMIT = 1 << 20
-"""Largest safetensors header that is read, in bytes."""
+HEADER_LIMIT, JSON_LIMIT = 1 << 20, 1 << 26
+"""Largest safetensors header and largest JSON file that are read, in bytes: parsed, they may take twenty times as much memory."""
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "BOOL": torch.bool,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+}
+"""What is read from a safetensors file, by its name in the header."""
+Signature = Mapping[str, tuple[str, tuple[int, ...]]]
+"""Dtype and shape of each tensor of a file by name."""
 
 
 def write(path: Path, data: bytes) -> None:
@@ -80,7 +98,10 @@ def append_line(path: Path, record: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> Any:
     """A JSON file. Raises MissingMaterial or CorruptData."""
     try:
-        return json.loads(read(path))
+        data = read(path, JSON_LIMIT + 1)
+        if len(data) > JSON_LIMIT:
+            raise ValueError(f"it is longer than {JSON_LIMIT:,} bytes")
+        return parse_json(data)
     except (ValueError, RecursionError) as error:
         raise CorruptData(f"{path} is not JSON ({error})", expected="what assay wrote", do="Make it again.") from None
 
@@ -108,7 +129,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         return []
     lines = read(path).split(b"\n")[:-1]
     try:
-        records = [json.loads(line) for line in lines]
+        records = [parse_json(line) for line in lines]
         if not all(isinstance(record, dict) for record in records):
             raise ValueError("a line is not a table")
         return records
@@ -120,28 +141,61 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         ) from None
 
 
-def read(path: Path) -> bytes:
-    """The bytes of a file. Raises MissingMaterial."""
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise MissingMaterial(
-            f"there is no file {path}", expected="a file that assay wrote", do="Check the path."
-        ) from None
+def read(path: Path, size: int = -1) -> bytes:
+    """The bytes of a file, or the first `size` of them. Raises MissingMaterial."""
+    with _open(path) as file:
+        return file.read(size)
 
 
-def read_tensors(path: Path, expected: Mapping[str, tuple[str, tuple[int, ...]]] | None = None) -> dict[str, Tensor]:
+def parse_json(data: bytes) -> Any:
+    """JSON whose keys are distinct and whose numbers are finite. Raises ValueError, RecursionError."""
+    return json.loads(data, object_pairs_hook=_distinct, parse_float=_finite, parse_constant=_finite)
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        raise ValueError("a key is there twice")
+    return table
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{shown(number)} is no finite number")
+    return value
+
+
+def _open(path: Path) -> BinaryIO:
+    """A regular file, open for reading. Raises MissingMaterial."""
+    with suppress(FileNotFoundError, NotADirectoryError):  # it may go at any moment
+        if is_file(path):
+            return open(path, "rb")
+    raise MissingMaterial(f"there is no file {path}", expected="a file that assay wrote", do="Check the path.")
+
+
+def signature(tensors: Mapping[str, Tensor]) -> Signature:
+    """What the header of a file with these tensors says."""
+    names = {dtype: name for name, dtype in DTYPES.items()}
+    return {name: (names[tensor.dtype], tuple(tensor.shape)) for name, tensor in tensors.items()}
+
+
+def compare(path: Path, found: Signature, expected: Signature) -> None:
+    """Raise CorruptData unless a file holds exactly the tensors that it should."""
+    if dict(found) != dict(expected):
+        wrong = sorted(set(found.items()) ^ set(expected.items()))
+        raise CorruptData(
+            f"{path} holds other tensors than it should: {shown(wrong)}",
+            expected=f"{len(expected)} tensors as its description says",
+            do="Restore the file, or make it again.",
+        )
+
+
+def read_tensors(path: Path, expected: Signature | None = None) -> dict[str, Tensor]:
     """The tensors of a safetensors file; with `expected` {name: (dtype, shape)} anything else is refused before allocation."""
     header = tensor_header(path)
     if expected is not None:
-        found = {name: (entry["dtype"], tuple(entry["shape"])) for name, entry in header.items()}
-        if found != dict(expected):
-            wrong = sorted(set(found.items()) ^ set(expected.items()))
-            raise CorruptData(
-                f"{path} holds other tensors than it should: {wrong[:4]}",
-                expected=f"{len(expected)} tensors as its description says",
-                do="Restore the file, or make it again.",
-            )
+        compare(path, {name: (entry["dtype"], tuple(entry["shape"])) for name, entry in header.items()}, expected)
     try:
         return parse_safetensors(read(path))
     except (SafetensorError, ValueError, RuntimeError) as error:
@@ -151,23 +205,15 @@ def read_tensors(path: Path, expected: Mapping[str, tuple[str, tuple[int, ...]]]
 def tensor_header(path: Path) -> dict[str, dict[str, Any]]:
     """Names, dtypes, shapes and offsets of a safetensors file, read without its data. Raises CorruptData."""
     try:
-        with open(path, "rb") as file:
+        with _open(path) as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > HEADER_LIMIT:
                 raise ValueError(f"its header is said to be {length} bytes long")
-            header = json.loads(file.read(length))
+            header = parse_json(file.read(length))
+            size = os.fstat(file.fileno()).st_size - 8 - length
         header.pop("__metadata__", None)
-        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-        if path.stat().st_size != 8 + length + end:
-            raise ValueError(f"it is {path.stat().st_size} bytes long, its header says {8 + length + end}")
-        for entry in header.values():
-            if not all(isinstance(size, int) and size >= 0 for size in entry["shape"]):
-                raise ValueError("a shape is not a list of sizes")
-            if not isinstance(entry["dtype"], str):
-                raise ValueError("a dtype is not a name")
+        _check_layout(header, size)
         return header
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise MissingMaterial(f"there is no file {path}", expected="a safetensors file", do="Check the path.") from None
     except (struct.error, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise _not_tensors(path, error) from None
 
@@ -192,6 +238,23 @@ def _end_of_lines(path: Path) -> int:
                 return start + found + 1
             end = start
     return 0
+
+
+def _check_layout(header: Mapping[str, Any], size: int) -> None:
+    """Hold the tensors, one after another and each as long as its shape says, to `size` bytes: none is worth more memory than file."""
+    end = 0
+    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        begin, stop = entry["data_offsets"]
+        sizes = begin, stop, *entry["shape"]
+        if len(sizes) > 10 or any(type(number) is not int or number < 0 for number in sizes):
+            raise ValueError(f"{shown(name)} has no shape of up to 8 sizes")
+        if entry["dtype"] not in DTYPES:
+            raise ValueError(f"{shown(name)} is of type {shown(entry['dtype'])}")
+        if begin != end or stop - begin != DTYPES[entry["dtype"]].itemsize * math.prod(entry["shape"]):
+            raise ValueError(f"the data of {shown(name)} do not lie where its shape says")
+        end = stop
+    if end != size:
+        raise ValueError(f"it holds {size:,} bytes of data, its header says {shown(end)}")
 
 
 def _not_tensors(path: Path, error: Exception) -> CorruptData:
@@ -264,8 +327,8 @@ def check_manifest(folder: Path) -> list[str]:
     for name, (size, digest) in listed.items():
         path = folder / name
         if Path(name).is_absolute() or ".." in Path(name).parts:
-            problems.append(f"{folder / MANIFEST} names a file outside its folder: {name!r}")
-        elif not path.is_file():
+            problems.append(f"{folder / MANIFEST} names a file outside its folder: {shown(name)}")
+        elif not is_file(path):
             problems.append(f"{path} is missing")
         elif path.stat().st_size != size:
             problems.append(f"{path} is {path.stat().st_size} bytes long, expected {size}")

@@ -19,7 +19,8 @@ Usage errors (an unknown verb or flag) exit with 2. Every message has three part
 
 from __future__ import annotations
 
-from typing import ClassVar
+import reprlib
+from typing import Any, ClassVar
 
 
 class AssayError(Exception):
@@ -95,3 +96,28 @@ class Interrupted(AssayError):
 
 class RankLost(Interrupted):
     """Another process of the same training stopped or did not answer in time; the same command goes on from the last checkpoint."""
+
+
+LONGEST_SHOWN = 200
+"""Letters of a value in a message."""
+
+
+class _Brief(reprlib.Repr):
+    """`repr` that takes neither long nor deep, and that no value can make fail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 160
+        self.maxlevel, self.maxdict, self.maxlist, self.maxtuple = 2, 4, 4, 4
+
+    def repr_int(self, x: int, level: int) -> str:
+        return repr(x) if x.bit_length() <= 256 else f"a number of {x.bit_length():,} bits"
+
+
+_BRIEF = _Brief()
+
+
+def shown(value: Any) -> str:
+    """A value as an error shows it: its `repr`, shortened so that a message stays one that can be read."""
+    text = _BRIEF.repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import AfterValidator
 
 from assay import __version__
 from assay.config import Config
+
+LARGEST, SMALLEST = 1e100, 1e-100
+
+
+def _of_a_size_to_show(value: float) -> float:
+    if abs(value) > LARGEST:
+        raise ValueError(f"at most {LARGEST:g} in size")
+    return value if abs(value) >= SMALLEST else 0.0
+
+
+Number = Annotated[float, AfterValidator(_of_a_size_to_show)]
+"""A number that tables and charts can show: at most 1e100 in size, and zero below 1e-100."""
 
 
 class Record(Config):
@@ -19,7 +32,7 @@ class Record(Config):
     """Name of the dictionary in its run."""
     variant: str
     """Registered name of its kind."""
-    dial: float
+    dial: Number
     """Where its sparsity knob stood."""
     seed: int
     """Seed of its initial atoms."""
@@ -29,7 +42,7 @@ class Record(Config):
     """Held-out tokens that the numbers are from."""
     config_digest: str
     """xxh3-128 of its settings."""
-    values: dict[str, float | None]
+    values: dict[str, Number | None]
     """Number of each metric by name; None where it is not defined."""
     assay: str = __version__
     """Version that measured."""

@@ -11,7 +11,7 @@ import pkgutil
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
-from assay.errors import ConfigError, UnknownName
+from assay.errors import ConfigError, UnknownName, shown
 
 T = TypeVar("T")
 
@@ -43,7 +43,9 @@ class Registry(Generic[T]):
             return self._members[name]
         close = difflib.get_close_matches(name, self._members, n=1)
         hint = f"Did you mean {close[0]!r}?" if close else f"`assay list {self.plural}` describes them."
-        raise UnknownName(f"no {self.kind} is called {name!r}", expected=f"one of {', '.join(self.names())}", do=hint)
+        raise UnknownName(
+            f"no {self.kind} is called {shown(name)}", expected=f"one of {', '.join(self.names())}", do=hint
+        )
 
     def _discover(self) -> None:
         if self._discovered:

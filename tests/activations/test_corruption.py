@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from assay.activations import ActivationStore, TensorSource, harvest
+from assay import disk
+from assay.activations import ActivationStore, TensorSource, harvest, manifest
+from assay.activations.manifest import Description, Line
 from assay.activations.store import verify_store
-from assay.errors import AssayError, CorruptData, StoreError
+from assay.errors import AssayError, ConfigError, CorruptData, StoreError
 
 FIRST, SECOND = "shard-00000.safetensors", "shard-00001.safetensors"
 HEADER = 8
@@ -253,3 +256,48 @@ def test_every_error_is_a_typed_one(store):
         except AssayError:
             continue
         assert all((store / name).read_bytes() == data for name, data in originals.items())
+
+
+# Forgeries: the seal fits what was changed, as whoever changes a file can make it.
+
+
+def forged(store: Path, **changes) -> None:
+    """store.json with changes, its seal made to fit; the lines of the manifest too where there can be any."""
+    table = disk.read_sealed(store / "store.json") | changes
+    try:
+        description = Description.model_validate(table)
+        lines = [json.loads(line) for line in (store / "manifest.jsonl").read_text().splitlines()]
+        known = [Line.model_validate({name: value for name, value in line.items() if name != "seal"}) for line in lines]
+        (store / "manifest.jsonl").write_bytes(b"".join(manifest._written(line, description) for line in known))
+    except ValidationError:
+        pass
+    disk.write_sealed(store / "store.json", table)
+
+
+def test_a_forgery_that_changes_nothing_is_read(store):
+    forged(store)
+    assert verify_store(store) == []
+    read_everything(store)
+
+
+@pytest.mark.parametrize("shards", [[], [0, 60], [-1, 61], [20, 20], [60, 60, 60]])
+def test_shards_that_do_not_add_up_are_refused(store, shards):
+    forged(store, shards=shards)
+    with pytest.raises(CorruptData, match="does not describe a store"):
+        ActivationStore.open(store)
+    assert len(verify_store(store)) == 1
+
+
+def test_a_description_wider_than_its_shards_takes_no_memory(store, monkeypatch):
+    forged(store, width=2**40)
+    opened = ActivationStore.open(store, batch_size=20)
+    for use in (opened.mean, lambda: next(opened.batches()), lambda: opened.sample(1)):
+        with pytest.raises(CorruptData, match="other tensors"):
+            use()
+    assert len(verify_store(store)) == 3
+
+
+@pytest.mark.parametrize("identity", [{"a": 2**70}, {"a": "\ud800"}, {"a": float("nan")}])
+def test_an_identity_that_would_not_be_read_back_is_not_written(identity):
+    with pytest.raises(ConfigError):
+        manifest.json_ready(identity)

@@ -12,7 +12,23 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "src" / "assay").rglob("*.py"))
 EVERY = SOURCES + sorted((ROOT / "tests").rglob("*.py"))
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "base"}
-UNPICKLERS = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "pandas", "yaml"}
+UNPICKLERS = {
+    *("pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "pandas", "yaml"),
+    "jsonpickle",
+}
+READERS = {
+    "torch.load",
+    "torch.hub.load",
+    "torch.jit.load",
+    "torch.serialization.load",
+    "eval",
+    "exec",
+    "builtins.eval",
+    "builtins.exec",
+}
+"""Functions that run what a file says, or can."""
+HIDDEN = ("torch.package", "torch.distributed.checkpoint", "torch.serialization", "torch.hub")
+"""Modules that unpickle: the metadata of a distributed checkpoint are a pickle."""
 
 
 def shown(path: Path) -> str:
@@ -52,16 +68,19 @@ def unpicklers(module: ast.Module) -> list[str]:
     found = []
     for node in ast.walk(module):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names if alias.name.split(".")[0] in UNPICKLERS]
+            found += [alias.name for alias in node.names if _unpickles(alias.name)]
         if isinstance(node, ast.ImportFrom):
             origin = (node.module or "").split(".")[0]
-            found += [node.module or ""] if origin in UNPICKLERS else []
+            names = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+            found += [name for name in names if _unpickles(name)]
             found += [f"{origin}.load" for alias in node.names if origin in ("torch", "numpy") and alias.name == "load"]
         if isinstance(node, ast.Call):
             name = ast.unparse(node.func)
             pickles = any(word.arg == "allow_pickle" and ast.unparse(word.value) != "False" for word in node.keywords)
-            if name in ("torch.load", "torch.hub.load", "eval", "exec", "builtins.eval") or pickles:
+            if name in READERS or name.startswith(HIDDEN) or pickles or _names_an_unpickler(node, name):
                 found.append(name)
+            if name.endswith("jit") and any(word.arg == "cache" for word in node.keywords):
+                found.append(f"{name} with a cache of pickles")
             if name in ("np.load", "numpy.load") and not any(word.arg == "allow_pickle" for word in node.keywords):
                 found.append(name)
             if name.endswith("from_pretrained") and any(
@@ -69,6 +88,19 @@ def unpicklers(module: ast.Module) -> list[str]:
             ):
                 found.append(f"{name} with trust_remote_code")
     return found
+
+
+def _unpickles(name: str) -> bool:
+    return name.split(".")[0] in UNPICKLERS or name.startswith(HIDDEN)
+
+
+def _names_an_unpickler(node: ast.Call, name: str) -> bool:
+    """`import_module("pickle")`, `__import__("pickle")`, `getattr(torch, "load")`."""
+    texts = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+    texts = [text for text in texts if isinstance(text, str)]
+    if name == "getattr":
+        return "load" in texts or any(_unpickles(text) for text in texts)
+    return name.endswith(("import_module", "__import__")) and any(_unpickles(text) for text in texts)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=shown)
@@ -87,6 +119,15 @@ def test_nothing_unpickles(path):
         "import numpy as np; np.load('x', allow_pickle=True)",
         "eval('1')",
         "AutoModel.from_pretrained('x', trust_remote_code=True)",
+        "import torch.distributed.checkpoint as dcp",
+        "from torch.distributed import checkpoint",
+        "from torch import package",
+        "import importlib; importlib.import_module('pickle')",
+        "__import__('dill')",
+        "import torch; getattr(torch, 'load')('x')",
+        "import torch; torch.serialization.load('x')",
+        "import numba; numba.njit('void()', cache=True)(f)",
+        "exec(open('x').read())",
     ],
 )
 def test_the_search_for_unpicklers_finds_them(code):

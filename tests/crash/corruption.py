@@ -203,7 +203,10 @@ def _checkpoint(folder: Path) -> Any:
         return None
     arms = sorted(file.stem for file in path.glob("*.safetensors"))
     tensors = {
-        name: {key: torch.nan_to_num(value).tolist() for key, value in checkpoint.load_arm(path, name).items()}
+        name: {
+            key: torch.nan_to_num(value).tolist()
+            for key, value in disk.read_tensors(path / f"{name}.safetensors").items()
+        }
         for name in arms
     }
     state = checkpoint.read_state(path)

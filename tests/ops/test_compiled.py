@@ -199,10 +199,12 @@ def test_a_file_where_the_cache_folder_should_be_does_no_harm(monkeypatch, tmp_p
 
 @pytest.mark.parametrize("error", [PermissionError, IsADirectoryError, OSError])
 def test_a_cache_that_cannot_be_read_does_no_harm(monkeypatch, error):
-    def refuse(_):
+    assert compiles()
+
+    def refuse(*_):
         raise error("no reading here")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(compiled.os, "open", refuse)
     assert compiles()
 
 
@@ -212,6 +214,35 @@ def test_code_that_another_user_wrote_is_not_run(monkeypatch):
     user = os.getuid()
     monkeypatch.setattr(os, "getuid", lambda: user + 1)
     assert compiles()
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="files have no such bits here")
+@pytest.mark.parametrize("bits", [0o664, 0o646, 0o666])
+def test_code_that_others_may_have_changed_is_not_run(an_empty_cache, bits):
+    assert compiles()
+    (path,) = an_empty_cache.iterdir()
+    path.chmod(bits)
+    assert compiles()
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert not compiles()
+
+
+def test_code_is_kept_so_that_only_its_owner_can_change_it_whatever_the_umask(an_empty_cache):
+    before = os.umask(0)
+    try:
+        assert compiles()
+    finally:
+        os.umask(before)
+    assert not compiles()
+
+
+def test_a_link_in_the_place_of_code_is_not_followed(an_empty_cache):
+    assert compiles()
+    (path,) = an_empty_cache.iterdir()
+    path.rename(an_empty_cache.parent / "elsewhere.o")
+    path.symlink_to(an_empty_cache.parent / "elsewhere.o")
+    assert compiles()
+    assert not path.is_symlink()
 
 
 def test_code_goes_by_its_types_its_sources_its_compiler_and_its_processor(monkeypatch):

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from assay import disk
 from assay.analysis.examples import LatentPage
 from assay.errors import CorruptData, MissingMaterial
 from assay.record import Record
-from assay.reports import Curve, Histogram, Report, read_report, write_report
+from assay.reports import Curve, Histogram, Report, read_report, text_table, write_report
+from assay.reports.html import render
+
+MakeRecord = Callable[..., Record]
 
 
 def test_what_was_written_is_read_back_equal(report: Report, tmp_path: Path) -> None:
@@ -44,10 +49,10 @@ def test_hostile_tokens_survive_json(report: Report, make_latent: Callable[..., 
 
 
 @pytest.mark.parametrize(
-    "text", ["[]", "{}", '{"title": "x"}', '{"title": 1, "command": "c"}', '{"title": "x", "command": "c", "extra": 1}']
+    "record", [{}, {"title": "x"}, {"title": 1, "command": "c"}, {"title": "x", "command": "c", "extra": 1}], ids=str
 )
-def test_a_file_that_is_no_report_is_called_that(text: str, tmp_path: Path) -> None:
-    (tmp_path / "report.json").write_text(text)
+def test_a_file_that_is_no_report_is_called_that(record: dict[str, Any], tmp_path: Path) -> None:
+    disk.write_sealed(tmp_path / "report.json", record)
     with pytest.raises(CorruptData, match="is not a report"):
         read_report(tmp_path / "report.json")
 
@@ -95,3 +100,40 @@ def test_a_row_gives_back_its_record(report: Report) -> None:
     again = Report.model_validate({"title": "t", "command": "c", "records": rows})
     assert again.records == report.records
     assert isinstance(again.records[0], Record)
+
+
+def test_numbers_too_large_to_show_are_refused_and_too_small_ones_are_zero(make_record: MakeRecord) -> None:
+    with pytest.raises(ValidationError, match=r"at most 1e\+100"):
+        make_record("gated", 0.1, 1.7e308)
+    with pytest.raises(ValidationError, match=r"at most 1e\+100"):
+        make_record("gated", -1.7e308, 1.0)
+    record = make_record("gated", 0.1, 5e-324, kl=-1e-99)
+    assert record.values == {"l0": 0.0, "kl": -1e-99}
+
+
+@pytest.mark.parametrize("number", [1e100, 1e-100, 0.0, -1e100])
+def test_a_report_of_numbers_at_the_bounds_is_shown(
+    make_record: MakeRecord, make_latent: Callable[..., LatentPage], number: float
+) -> None:
+    records = [
+        make_record(variant, dial, number, kl=number, loss_recovered_zero=number)
+        for variant in ("gated", "relu")
+        for dial in (0.1, number)
+    ]
+    page = LatentPage.model_validate(
+        {**make_latent("a", "b").resolved(), "density": number, "maximum": number, "arm": records[0].arm}
+    )
+    series = (number, number)
+    curve = Curve(step=(1, 2), tokens=(1, 2), l0=series, explained_variance=series, dead_fraction=series, loss=series)
+    report = Report(
+        title="t",
+        command="c",
+        records=tuple(records),
+        curves={records[0].arm: curve},
+        latents=(page,),
+        timings={"train": number},
+        provenance={"rate": number},
+    )
+    assert render(report)
+    assert text_table(report.records)
+    assert report.resolved()["summary"]

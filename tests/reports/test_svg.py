@@ -85,3 +85,14 @@ def test_a_label_avoids_what_is_taken() -> None:
     taken = labels.text("0.25", 200, 150, class_="dial")
     assert free != taken
     assert not math.isclose(labels.taken[0][1], labels.taken[1][1])
+
+
+@pytest.mark.parametrize(
+    "values", [[1e100], [1e100, math.nextafter(1e100, 0)], [-1e100, -1e100], [1e16, 1e16 + 2], [0.0], [1e-100]]
+)
+@pytest.mark.parametrize("least", [0.0, 0.02])
+def test_a_scale_of_any_values_has_a_range_and_ticks(values: list[float], least: float) -> None:
+    scale = padded(values, 0, 100, least=least)
+    assert scale.low < min(values) <= max(values) < scale.high
+    assert len(scale.ticks()) >= 2
+    assert all(0 <= scale(value) <= 100 for value in values)

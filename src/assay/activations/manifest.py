@@ -10,14 +10,15 @@ import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import xxhash
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from assay import config, disk
-from assay.errors import ConfigError, CorruptData, MissingMaterial, StoreError
+from assay.errors import ConfigError, CorruptData, MissingMaterial, StoreError, shown
+from assay.folders import is_folder
 
 STORE, MANIFEST = "store.json", "manifest.jsonl"
 VERSION = 1
@@ -48,8 +49,14 @@ class Description(config.Config):
     """Rows of all shards."""
     rows_per_shard: int = Field(ge=1)
     """Rows that a shard was to have."""
-    shards: tuple[int, ...]
+    shards: tuple[Annotated[int, Field(ge=1)], ...]
     """Rows of each shard."""
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Description:
+        if sum(self.shards) != self.tokens:
+            raise ValueError("shards with as many rows as there are tokens")
+        return self
 
     def identity(self) -> dict[str, Any]:
         """What decides about the activations; the list of shards follows from it."""
@@ -92,8 +99,10 @@ def shard_file(index: int) -> str:
 def json_ready(identity: Mapping[str, Any]) -> dict[str, Any]:
     """The same as it will be read back from JSON. Raises ConfigError."""
     try:
-        return json.loads(json.dumps(dict(identity), allow_nan=False))
-    except (TypeError, ValueError) as error:
+        plain = json.loads(json.dumps(dict(identity), allow_nan=False))
+        config.check_plain(plain, "the identity")
+        return plain
+    except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError(
             f"the identity cannot be written as JSON ({error})", expected="text, numbers, lists", do="Simplify it."
         ) from None
@@ -109,7 +118,9 @@ def read_description(folder: Path) -> Description:
     path = folder / STORE
     said = disk.read_json(path)
     if isinstance(said, dict) and isinstance(said.get("version"), int) and said["version"] > VERSION:
-        raise StoreError(f"{path} has format {said['version']}", expected=f"{VERSION} or less", do="Use a newer assay.")
+        raise StoreError(
+            f"{path} has format {shown(said['version'])}", expected=f"{VERSION} or less", do="Use a newer assay."
+        )
     try:
         return config.parse(Description, disk.read_sealed(path), where=str(path))
     except ConfigError as error:
@@ -176,7 +187,7 @@ def open_description(folder: Path) -> Description:
     try:
         return read_description(folder)
     except MissingMaterial:
-        stores = sorted(path.parent.name for path in folder.glob(f"*/{STORE}"))
+        stores = sorted(path.parent.name for path in folder.glob(f"*/{STORE}")) if is_folder(folder) else []
         hint = (
             f"Open one of the stores in it: {', '.join(stores)}."
             if stores
@@ -187,7 +198,7 @@ def open_description(folder: Path) -> Description:
 
 def _parse_line(text: bytes, description: Description) -> Line | None:
     try:
-        record = json.loads(text)
+        record = disk.parse_json(text)
         line = config.parse(Line, {name: value for name, value in record.items() if name != "seal"}, where=MANIFEST)
     except (ValueError, RecursionError, AttributeError, ConfigError):
         return None

@@ -85,9 +85,10 @@ class OnDisk:
     def moments(self) -> Moments:
         """From the sums of the shards and the manifest; the activations are not read."""
         lines = [self.lines[index] for index in range(len(self.rows))]
-        total = torch.zeros(self.width, dtype=torch.float64)
-        for line in lines:
-            total += read_sum(self.folder, line, self.description)
+        sums = (read_sum(self.folder, line, self.description) for line in lines)
+        total = next(sums).clone()  # as wide as the file is, whatever its description says
+        for more in sums:
+            total += more
         return _moments(sum(self.rows), total, sum(line.sum_of_squares for line in lines))
 
 

@@ -208,9 +208,9 @@ def verify_store(folder: Path | str) -> list[str]:
     folder = Path(folder)
     try:
         description = read_description(folder)
+        lines, problems = examine_lines(folder, description)
     except AssayError as error:
         return [error.got]
-    lines, problems = examine_lines(folder, description)
     by_hash = {line.xxh3_128: line for line in lines.values()}
     for index in range(len(description.shards)):
         if index in lines:

@@ -14,6 +14,7 @@ from assay.analysis.firings import Firing, LatentFirings, RowIndex, find_firings
 from assay.analysis.logit_lens import TokenEffects, token_effects
 from assay.config import Config
 from assay.dictionary import Dictionary
+from assay.record import Number
 
 BEFORE, AFTER = 14, 6
 """Tokens shown before and after the firing."""
@@ -25,7 +26,7 @@ class TokenScore(Config):
     """A token and how far the atom moves its logit."""
 
     token: str
-    score: float
+    score: Number
 
 
 class Example(Config):
@@ -33,15 +34,15 @@ class Example(Config):
 
     kind: Literal["top", "quantile"]
     """Among the strongest firings, or drawn from a quantile of all firings."""
-    low: float
+    low: Number
     """Lower bound of its quantile, as a share of all firings; 1 for a top one."""
-    high: float
+    high: Number
     """Upper bound."""
     document: int
     position: int
     """Token position of the firing in its document."""
     tokens: tuple[str, ...]
-    values: tuple[float, ...]
+    values: tuple[Number, ...]
     """Value of the latent at each token; zero where it does not fire or the token was not harvested."""
     peak: int
     """Which of the tokens the firing is at."""
@@ -52,9 +53,9 @@ class LatentPage(Config):
 
     arm: str
     latent: int
-    density: float
+    density: Number
     """Share of tokens on which it fires."""
-    maximum: float
+    maximum: Number
     """Its largest value on the harvested rows."""
     raised: tuple[TokenScore, ...]
     lowered: tuple[TokenScore, ...]

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import tyro
 
 from assay.config import parse, parse_assignments, read_toml
-from assay.errors import ConfigError
+from assay.errors import ConfigError, shown
+from assay.folders import is_file, is_folder
 from assay.run import Run, Workspace, recipes
 
 RunName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -24,14 +25,14 @@ def open_run(name: str, changes: list[str], out: Path | None) -> Workspace:
     """The workspace of a run that is named by TOML file, recipe or folder. Raises ConfigError, UnknownName, MissingMaterial."""
     path = Path(name)
     revised = parse_assignments(changes)
-    if path.is_dir() and ((path / "run.json").is_file() or name not in recipes.names()):
+    if is_folder(path) and (is_file(path / "run.json") or name not in recipes.names()):
         workspace = Workspace.open(path)
         return Workspace(workspace.run.revised(revised) if revised else workspace.run, out or path)
-    if path.suffix == ".toml" or path.is_file():
+    if path.suffix == ".toml" or is_file(path):
         run = parse(Run, read_toml(path), where=str(path))
     elif "/" in name:
         raise ConfigError(
-            f"there is no {name}", expected="a TOML file, a recipe or the folder of a run", do="Check the path."
+            f"there is no {shown(name)}", expected="a TOML file, a recipe or the folder of a run", do="Check the path."
         )
     else:
         run = recipes.named(name)()

@@ -44,6 +44,8 @@ def run_guarded(verb: Callable[..., int], arguments: list[str], prog: str, descr
             return _say(
                 "the disk reports an error; expected a sound disk. Check it, then run the same command again.", 1
             )
+        if error.filename is not None:  # a name too long, a folder in place of a file: the place is at fault
+            return _say(f"{error.filename} cannot be used ({error.strerror}); expected another path. Name one.", 1)
         raise
 
 
@@ -52,5 +54,10 @@ def _memory(got: str) -> str:
 
 
 def _say(message: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {_printable(message)}", file=sys.stderr)
     return code
+
+
+def _printable(message: str) -> str:
+    """The message with control characters spelt out: a name from a file must not move the cursor of a terminal."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in message)

@@ -31,9 +31,9 @@ class JumpReLU(Dictionary, name="jumprelu", paper="arXiv:2407.14435"):
         dial: ClassVar[str] = "sparsity.value"
         sparsity: Weight = Weight(value=0.01, warmup=0.05)
         """Penalty on the number of active latents."""
-        bandwidth: float = Field(default=0.03, gt=0)
+        bandwidth: float = Field(default=0.03, ge=1e-30, le=1e30)
         """Width eps of the band around the threshold whose entries teach it, for x with E||x||^2 = 1."""
-        initial_threshold: float = Field(default=0.03, gt=0)
+        initial_threshold: float = Field(default=0.03, ge=1e-30, le=1e30)
         """Every threshold at the start."""
 
     def __init__(self, config: Config) -> None:

@@ -14,7 +14,7 @@ from typing import Literal
 
 import xxhash
 
-from assay.errors import ConfigError, UnknownName
+from assay.errors import ConfigError, UnknownName, shown
 
 Kind = Literal["model", "text"]
 
@@ -116,7 +116,7 @@ def named(name: str, kind: Kind | None = None) -> Material:
     if name not in CATALOGUE:
         near = nearest(name)
         raise UnknownName(
-            f"no material is called {name!r}",
+            f"no material is called {shown(name)}",
             expected=f"one of {', '.join(sorted(CATALOGUE))}",
             do=f"Did you mean {near!r}?" if near else "`assay materials` describes them.",
         )

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.errors import ConfigError, CorruptData
+from assay.errors import AssayError, ConfigError, CorruptData, shown
+from assay.materials.gguf_layout import check_layout
 
 _IN_BLOCK = {
     "attn_norm": "input_layernorm",
@@ -37,18 +38,20 @@ _ROLES = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_t
 def convert_llama(gguf_file: Path, folder: Path) -> None:
     """Write model.safetensors, config.json and the tokenizer of `gguf_file` into `folder`, which exists.
 
-    Raises ConfigError (not a plain llama with byte-level BPE), CorruptData (a tensor is missing), OSError (no space).
+    Raises ConfigError (not a plain llama with byte-level BPE), CorruptData (damaged, or a tensor is missing), OSError (no space).
     """
-    from gguf import GGUFReader
     from safetensors.numpy import save_file
 
-    reader = GGUFReader(gguf_file)
-    about = {name: field.contents() for name, field in reader.fields.items()}
-    if about.get("general.architecture") != "llama":
-        raise _unsupported(gguf_file, f"architecture {about.get('general.architecture')!r}", "'llama'")
-    config = llama_config(gguf_file, about, tied="output.weight" not in {tensor.name for tensor in reader.tensors})
-    tokenizer = byte_level_tokenizer(gguf_file, about)
-    weights = _weights(gguf_file, reader.tensors, config)
+    try:
+        config, tokenizer, weights = _read(gguf_file)
+    except (AssayError, MemoryError):
+        raise
+    except Exception as error:  # whatever the file made gguf, transformers or tokenizers raise
+        raise CorruptData(
+            f"{gguf_file} cannot be read ({shown(error)})",
+            expected="the GGUF file of a llama",
+            do="Fetch the file again.",
+        ) from error
     try:
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
         config.save_pretrained(folder)
@@ -58,6 +61,20 @@ def convert_llama(gguf_file: Path, folder: Path) -> None:
             raise
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from None
     (folder / "model.safetensors").chmod(0o644)  # it was written for its owner alone, but a cache may be shared
+
+
+def _read(gguf_file: Path) -> tuple[Any, Any, dict[str, NDArray[np.float32]]]:
+    """Config, tokenizer and weights."""
+    from gguf import GGUFReader
+
+    check_layout(gguf_file)
+    reader = GGUFReader(gguf_file)
+    about = {name: field.contents() for name, field in reader.fields.items()}
+    if about.get("general.architecture") != "llama":
+        raise _unsupported(gguf_file, f"architecture {shown(about.get('general.architecture'))}", "'llama'")
+    config = llama_config(gguf_file, about, tied="output.weight" not in {tensor.name for tensor in reader.tensors})
+    tokenizer = byte_level_tokenizer(gguf_file, about)
+    return config, tokenizer, _weights(gguf_file, reader.tensors, config)
 
 
 def llama_config(gguf_file: Path, about: dict[str, Any], *, tied: bool) -> Any:
@@ -96,6 +113,12 @@ def _weights(gguf_file: Path, tensors: list[Any], config: Any) -> dict[str, NDAr
     """The state dict of LlamaForCausalLM, dequantised to float32; complete and without strangers."""
     from gguf import dequantize
 
+    if config.num_hidden_layers > len(tensors):  # names are made for each of them below
+        raise CorruptData(
+            f"{gguf_file} is said to have {config.num_hidden_layers:,} blocks, in {len(tensors)} tensors",
+            expected="nine tensors a block",
+            do="Fetch the file again.",
+        )
     heads_of = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}
     weights = {}
     for tensor in tensors:
@@ -103,7 +126,7 @@ def _weights(gguf_file: Path, tensors: list[Any], config: Any) -> dict[str, NDAr
         block, kind = match.groups() if match else (None, "")
         name = (_OUTSIDE if block is None else _IN_BLOCK).get(kind)
         if name is None:
-            raise _unsupported(gguf_file, f"a tensor {tensor.name!r}", "the weights of a plain llama")
+            raise _unsupported(gguf_file, f"a tensor {shown(tensor.name)}", "the weights of a plain llama")
         weight = dequantize(tensor.data, tensor.tensor_type).reshape(tensor.shape[::-1].tolist())
         if kind in heads_of:
             weight = split_halves(weight, heads_of[kind])
@@ -112,7 +135,7 @@ def _weights(gguf_file: Path, tensors: list[Any], config: Any) -> dict[str, NDAr
     absent = _names(config) ^ weights.keys()
     if absent:
         raise CorruptData(
-            f"{gguf_file} has the wrong tensors for {config.num_hidden_layers} blocks: {sorted(absent)[:3]}",
+            f"{gguf_file} has the wrong tensors for {config.num_hidden_layers} blocks: {shown(sorted(absent)[:3])}",
             expected=f"{len(_names(config))} weights",
             do="Fetch the file again.",
         )
@@ -151,7 +174,7 @@ def byte_level_tokenizer(gguf_file: Path, about: dict[str, Any]) -> Any:
     kind, split = about.get("tokenizer.ggml.model"), about.get("tokenizer.ggml.pre")
     added = [key for key in ("bos", "eos") if about.get(f"tokenizer.ggml.add_{key}_token")]
     if kind != "gpt2" or split not in splits or added or about.get("tokenizer.ggml.add_space_prefix"):
-        found = f"a tokenizer {kind!r} with pre-tokenizer {split!r} that adds {', '.join(added) or 'nothing'}"
+        found = f"a tokenizer {shown(kind)} with pre-tokenizer {shown(split)} that adds {', '.join(added) or 'nothing'}"
         raise _unsupported(gguf_file, found, f"'gpt2' with {' or '.join(splits)} that adds nothing")
     tokens = about["tokenizer.ggml.tokens"]
     vocabulary = {token: index for index, token in enumerate(tokens)}
@@ -173,8 +196,9 @@ def byte_level_tokenizer(gguf_file: Path, about: dict[str, Any]) -> Any:
 
 
 def _number(gguf_file: Path, about: dict[str, Any], key: str) -> Any:
-    if not isinstance(about.get(key), int | float):
-        raise _unsupported(gguf_file, f"{key} = {about.get(key)!r}", "a number")
+    value = about.get(key)
+    if not isinstance(value, int | float) or not 0 < value < 2**31:
+        raise _unsupported(gguf_file, f"{key} = {shown(value)}", "a number above zero")
     return about[key]
 
 

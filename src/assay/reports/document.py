@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import NonNegativeInt, computed_field, field_serializer, field_validator, model_validator
 
 from assay.analysis.examples import LatentPage
 from assay.config import Config
-from assay.record import Record
+from assay.record import Number, Record
 from assay.reports import findings
 
 
@@ -31,13 +31,13 @@ class Curve(Config):
     """Steps done."""
     tokens: tuple[int, ...]
     """Rows seen."""
-    l0: tuple[float, ...]
+    l0: tuple[Number, ...]
     """Active latents a row of the batch."""
-    explained_variance: tuple[float, ...]
+    explained_variance: tuple[Number, ...]
     """1 - error / variance on the batch."""
-    dead_fraction: tuple[float, ...]
+    dead_fraction: tuple[Number, ...]
     """Share of latents silent for the trainer's window."""
-    loss: tuple[float, ...]
+    loss: tuple[Number, ...]
     """Weighted sum of the loss terms."""
 
     @model_validator(mode="after")
@@ -73,11 +73,13 @@ class Histogram(Config):
 class Report(Config):
     """A report."""
 
+    half_letters: ClassVar[bool] = True
+
     title: str
     """Its heading."""
     command: str
     """What to type to get it again."""
-    provenance: dict[str, str | int | float] = {}
+    provenance: dict[str, str | int | Number] = {}
     """Where the numbers are from: model, site, text, versions, machine."""
     metrics: dict[str, Explanation] = {}
     """What each number of a record means, by name."""
@@ -89,7 +91,7 @@ class Report(Config):
     """Firing frequencies by arm."""
     latents: tuple[LatentPage, ...] = ()
     """Latents with their examples."""
-    timings: dict[str, float] = {}
+    timings: dict[str, Number] = {}
     """Seconds by stage."""
 
     @computed_field
@@ -105,15 +107,20 @@ class Report(Config):
 
     @field_validator("latents")
     @classmethod
-    def _a_value_for_each_token(cls, latents: tuple[LatentPage, ...]) -> tuple[LatentPage, ...]:
-        for example in (example for latent in latents for example in latent.examples):
-            if not 0 <= example.peak < len(example.tokens) == len(example.values):
-                raise ValueError("examples with a value for each token, and a peak among them")
-        return latents
+    def _shows_whole_examples(cls, latents: tuple[LatentPage, ...]) -> tuple[LatentPage, ...]:
+        return check_examples(latents)
 
     @field_serializer("records")
     def _as_rows(self, records: tuple[Record, ...]) -> list[dict[str, Any]]:
         return [record.row() for record in records]
+
+
+def check_examples(latents: tuple[LatentPage, ...]) -> tuple[LatentPage, ...]:
+    """The same latents. Raises ValueError when an example of theirs is not whole."""
+    for example in (example for latent in latents for example in latent.examples):
+        if not 0 <= example.peak < len(example.tokens) == len(example.values):
+            raise ValueError("examples with a value for each token, and a peak among them")
+    return latents
 
 
 def _from_row(record: Any) -> Any:

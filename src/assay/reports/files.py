@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from assay import disk
-from assay.errors import AssayError, CorruptData
+from assay.config import parse
+from assay.errors import AssayError, ConfigError, CorruptData
 from assay.reports.document import Report
 from assay.reports.html import render
 
@@ -37,14 +36,12 @@ def check_report(folder: Path) -> list[str]:
 def read_report(path: Path | str) -> Report:
     """The report of a report.json. Raises MissingMaterial, CorruptData."""
     data = disk.read_sealed(Path(path))
+    data.pop("summary", None)
     try:
-        data.pop("summary", None)
-        return Report.model_validate(data)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(str(part) for part in problem["loc"]) or "it"
+        return parse(Report, data, where="it")
+    except ConfigError as error:
         raise CorruptData(
-            f"{path} is not a report ({place}: {problem['msg']})",
+            f"{path} is not a report ({error.got})",
             expected="a report.json that assay wrote",
             do="Run `assay report` on its folder.",
         ) from None

@@ -64,6 +64,7 @@ def padded(
     """A scale that holds all values, at least one, with a margin at both sides and a range of at least `least`."""
     known = list(values)
     low, high = (math.log(edge) if log else edge for edge in (min(known), max(known)))
+    least = max(least, 1e-6 * max(abs(low), abs(high)))  # less would be lost in rounding
     pad = max(margin * (high - low), (least - (high - low)) / 2) or 0.1 * (abs(high) or 1.0)
     low, high = low - pad, high + pad
     return Scale(math.exp(low), math.exp(high), start, end, True) if log else Scale(low, high, start, end)
@@ -73,7 +74,7 @@ def _linear_ticks(low: float, high: float, count: int) -> list[float]:
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = min((m * power for m in (1, 2, 2.5, 5, 10)), key=lambda size: abs(math.log(size / rough)))
-    return [round(i * step, 12) for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+    return [float(f"{i * step:.12g}") for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
 def _log_ticks(low: float, high: float, count: int) -> list[float]:

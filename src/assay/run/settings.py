@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from itertools import product
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from assay import config
 from assay.config import Config
 from assay.dictionary import Dictionary
-from assay.errors import ConfigError
+from assay.errors import ConfigError, shown
 from assay.registry import Registry
 from assay.training import TrainConfig
 
@@ -42,7 +42,7 @@ class SourceSettings(Config):
 class HarvestSettings(Config):
     """Which activations are kept, and how."""
 
-    site: str = "resid_post.9"
+    site: str = Field(default="resid_post.9", max_length=500)
     """Where in the model; `assay list sites` names them."""
     tokens: int = Field(default=200_000, ge=1)
     """Rows to keep: tokens that are neither special nor first in their context."""
@@ -99,7 +99,7 @@ class Run(Config):
     """By name: `variant` and settings of that variant; d_in is filled in."""
     sweep: dict[str, tuple[float, ...]] = {}
     """By the same name: values of the variant's dial, used by `assay sweep`."""
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...] = Field(default=(0,), min_length=1)
     """Seeds of the initial atoms; each is a dictionary of its own in a sweep."""
     evaluate: EvaluateSettings = EvaluateSettings()
     latents: LatentSettings = LatentSettings()
@@ -107,8 +107,8 @@ class Run(Config):
     @field_validator("name")
     @classmethod
     def _names_a_folder(cls, name: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-            raise ValueError("letters, digits, dots, dashes and underscores")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+            raise ValueError("letters, digits, dots, dashes and underscores, at most 100")
         return name
 
     @field_validator("dictionaries")
@@ -127,7 +127,7 @@ class Run(Config):
     @model_validator(mode="after")
     def _sweeps_what_exists(self) -> Run:
         if missing := sorted(set(self.sweep) - set(self.dictionaries)):
-            raise ValueError(f"[sweep] to name dictionaries of this run; {missing[0]!r} is none")
+            raise ValueError(f"[sweep] to name dictionaries of this run; {shown(missing[0])} is none")
         return self
 
     def arms(self, d_in: int, *, sweep: bool) -> dict[str, Dictionary.Config]:
@@ -140,10 +140,25 @@ class Run(Config):
                 continue
             dials = self.sweep.get(name) or (base.dial_value(),)
             for dial, seed in product(dials, self.seeds):
-                value = int(dial) if isinstance(base.dial_value(), int) else dial
                 suffix = f"-s{seed}" if len(self.seeds) > 1 else ""
-                arms[f"{name}-{dial:g}{suffix}"] = base.revised({base.dial: value, "seed": seed})
+                arm = f"{name}-{dial:g}{suffix}"
+                if arm in arms:
+                    raise ConfigError(
+                        f"two arms of the sweep would be called {arm}",
+                        expected="dials that differ in their first six digits, and seeds that differ",
+                        do="Name each once.",
+                    )
+                arms[arm] = base.revised({base.dial: _like(base.dial_value(), dial, name), "seed": seed})
         return arms
+
+
+def _like(now: float, dial: float, name: str) -> float:
+    """The dial as the whole number that the variant takes, if it takes one."""
+    if not isinstance(now, int):
+        return dial
+    if int(dial) != dial:
+        raise ConfigError(f"[sweep] has {dial:g} for {name}", expected="whole numbers there", do="Correct it.")
+    return int(dial)
 
 
 def _settings(name: str, table: Mapping[str, Any], d_in: int) -> Dictionary.Config:
@@ -151,7 +166,7 @@ def _settings(name: str, table: Mapping[str, Any], d_in: int) -> Dictionary.Conf
     variant = Dictionary.registry.named(settings.pop("variant"))
     if settings.setdefault("d_in", d_in) != d_in:
         raise ConfigError(
-            f"[dictionaries.{name}] has d_in = {settings['d_in']}",
+            f"[dictionaries.{name}] has d_in = {shown(settings['d_in'])}",
             expected=f"{d_in}, the width of the activations at this site",
             do="Leave d_in out.",
         )

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,21 +33,21 @@ from assay.analysis.evaluate import evaluate_model, to_record
 from assay.analysis.examples import LatentPage, describe_latents
 from assay.config import Config, parse
 from assay.dictionary import Dictionary
-from assay.errors import ConfigError, CorruptData, MissingMaterial, SiteNotFound
+from assay.errors import ConfigError, CorruptData, MissingMaterial, SiteNotFound, shown
 from assay.lock import writing
 from assay.materials import LanguageModel, load_language_model, load_texts
 from assay.metric import Metric
 from assay.ops import kernels
 from assay.ranks import is_first
 from assay.record import Record, machine
-from assay.reports import Curve, Explanation, Histogram, Report, write_report
+from assay.reports import Explanation, Report, write_report
+from assay.run import kept
+from assay.run.kept import EVALUATION, LATENTS, TIMINGS, TRAINING
 from assay.run.settings import Run
 from assay.sites import locate, readout
 from assay.training import Progress, train
-from assay.training.keeper import LOG
 
-SETTINGS, TIMINGS, EVALUATION, LATENTS = "run.json", "timings.json", "evaluation.json", "latents.json"
-ACTIVATIONS, TRAINING, DICTIONARIES = "activations", "training", "dictionaries"
+SETTINGS, ACTIVATIONS, DICTIONARIES = "run.json", "activations", "dictionaries"
 Counter = Callable[[int, int], None]
 """Told how much is done of how much."""
 
@@ -128,8 +128,8 @@ class Workspace:
     def _timings(self) -> dict[str, float]:
         """None where they are damaged: no work is lost for the sake of a stopwatch."""
         try:
-            return disk.read_sealed(self.folder / TIMINGS)
-        except (MissingMaterial, CorruptData):
+            return kept.read_timings(self.folder)
+        except CorruptData:
             return {}
 
 
@@ -218,9 +218,8 @@ def run_evaluate(workspace: Workspace, progress: Counter | None = None) -> list[
             _trained(workspace),
         ]
     )
-    path = workspace.folder / EVALUATION
-    if path.exists() and (known := disk.read_sealed(path)).get("inputs") == inputs:
-        return [Record.model_validate(record) for record in known["records"]]
+    if (known := kept.read_measurements(workspace.folder)) and known.inputs == inputs:
+        return list(known.records)
     started = time.perf_counter()
     model = workspace.language_model.model
     evaluations = evaluate_model(
@@ -237,7 +236,7 @@ def run_evaluate(workspace: Workspace, progress: Counter | None = None) -> list[
     with workspace.writing():
         workspace.note_seconds("evaluate", time.perf_counter() - started)
         disk.write_sealed(
-            path,
+            workspace.folder / EVALUATION,
             {
                 "inputs": inputs,
                 "records": [record.resolved() for record in records],
@@ -251,13 +250,12 @@ def run_examples(workspace: Workspace) -> list[LatentPage]:
     """Describe the run's most telling latents, unless that was done already."""
     settings = workspace.run.latents
     inputs = _digest([workspace.run.model, workspace.run.source, settings, _trained(workspace)])
-    path = workspace.folder / LATENTS
-    if path.exists() and (known := disk.read_sealed(path)).get("inputs") == inputs:
-        return [LatentPage.model_validate(page) for page in known["latents"]]
+    if (known := kept.read_latents(workspace.folder)) and known.inputs == inputs:
+        return list(known.latents)
     arms = {folder.name: Dictionary.load(folder) for folder in trained_arms(workspace)}
     arm = settings.arm or _middle_arm(workspace, list(arms))
     if arm not in arms:
-        raise ConfigError(f"latents.arm = {arm!r}", expected=f"one of {', '.join(arms)}", do="Correct it.")
+        raise ConfigError(f"latents.arm = {shown(arm)}", expected=f"one of {', '.join(arms)}", do="Correct it.")
     started = time.perf_counter()
     pages = describe_latents(
         arm,
@@ -269,26 +267,29 @@ def run_examples(workspace: Workspace) -> list[LatentPage]:
     )
     with workspace.writing():
         workspace.note_seconds("examples", time.perf_counter() - started)
-        disk.write_sealed(path, {"inputs": inputs, "latents": [page.resolved() for page in pages]})
+        disk.write_sealed(
+            workspace.folder / LATENTS, {"inputs": inputs, "latents": [page.resolved() for page in pages]}
+        )
     return pages
 
 
 def run_report(workspace: Workspace, command: str) -> Path:
-    """Write report.json and report.html from what the other stages left."""
-    evaluation = disk.read_sealed(workspace.folder / EVALUATION)
-    latents = workspace.folder / LATENTS
-    pages = disk.read_sealed(latents)["latents"] if latents.exists() else ()
-    timings = workspace.folder / TIMINGS
+    """Write report.json and report.html from what the other stages left. Raises MissingMaterial, CorruptData."""
+    measured, described = kept.read_measurements(workspace.folder), kept.read_latents(workspace.folder)
+    if measured is None:
+        raise MissingMaterial(
+            f"{workspace.folder} holds no evaluation", expected="one", do=f"Run `assay evaluate {workspace.folder}`."
+        )
     report = Report(
         title=workspace.run.title or f"{workspace.run.name}: dictionaries of {workspace.run.model.name}",
         command=command,
         provenance=_provenance(workspace),
         metrics=_explanations(),
-        records=tuple(Record.model_validate(record) for record in evaluation["records"]),
-        curves=_curves(workspace.folder / TRAINING / LOG),
-        densities={name: Histogram.model_validate(table) for name, table in evaluation["densities"].items()},
-        latents=tuple(LatentPage.model_validate(page) for page in pages),
-        timings=disk.read_sealed(timings) if timings.exists() else {},
+        records=measured.records,
+        curves=kept.read_curves(workspace.folder),
+        densities=measured.densities,
+        latents=described.latents if described else (),
+        timings=kept.read_timings(workspace.folder),
     )
     with workspace.writing():
         return write_report(report, workspace.folder)
@@ -329,38 +330,15 @@ def _explanations() -> dict[str, Explanation]:
     }
 
 
-def _curves(path: Path) -> dict[str, Curve]:
-    logged = disk.read_lines(path)
-    records = [
-        record for record in logged if None not in (arm["explained_variance"] for arm in record["arms"].values())
-    ]
-    arms = records[-1]["arms"] if records else {}
-
-    def course(name: str, quantity: str) -> tuple[float, ...]:
-        return tuple(record["arms"][name][quantity] for record in records)
-
-    return {
-        name: Curve(
-            step=tuple(record["step"] for record in records),
-            tokens=tuple(record["tokens"] for record in records),
-            l0=course(name, "l0"),
-            explained_variance=course(name, "explained_variance"),
-            dead_fraction=course(name, "dead"),
-            loss=course(name, "loss"),
-        )
-        for name in arms
-    }
-
-
 def _provenance(workspace: Workspace) -> dict[str, Any]:
     run, store = workspace.run, workspace.store
-    held, source = store.identity, store.identity["source"]
+    held, (text, vocabulary) = store.identity, _text_of(store.identity, workspace.store_folder())
     epochs = run.train.steps * run.batches.size / store.rows
     return {
-        "model": held["model"].get("identity", run.model.name),
+        "model": str(held["model"].get("identity", run.model.name)),
         "site": f"{run.harvest.site} ({held['site']})",
-        "text": f"{run.source.texts}: {source['documents']['count']:,} documents, xxh3-128 {source['documents']['xxh3_128']}",
-        "vocabulary": f"xxh3-128 {source['tokenizer']['vocabulary']['xxh3_128']}",
+        "text": f"{run.source.texts}: {text}",
+        "vocabulary": f"xxh3-128 {vocabulary}",
         "context": f"{run.source.context} tokens",
         "held out": f"{run.source.held_out:.0%} of the documents, seed {run.source.seed}",
         "harvest": f"{store.rows:,} rows, {held['dtype']}, seed {held['seed']}",
@@ -370,3 +348,17 @@ def _provenance(workspace: Workspace) -> dict[str, Any]:
         "assay": __version__,
         "machine": machine(),
     }
+
+
+def _text_of(identity: Mapping[str, Any], folder: Path) -> tuple[str, str]:
+    """What text a store was harvested from, and the hash of its vocabulary. Raises CorruptData."""
+    try:
+        documents, tokenizer = identity["source"]["documents"], identity["source"]["tokenizer"]
+        text = f"{documents['count']:,} documents, xxh3-128 {documents['xxh3_128']}"
+        return text, str(tokenizer["vocabulary"]["xxh3_128"])
+    except (KeyError, TypeError, ValueError):
+        raise CorruptData(
+            f"{folder} does not say which text it was harvested from",
+            expected="a store that `assay harvest` wrote",
+            do="Harvest it again.",
+        ) from None

@@ -18,9 +18,11 @@ from assay.activations.manifest import MANIFEST as LINES
 from assay.activations.manifest import STORE
 from assay.activations.store import verify_store
 from assay.errors import AssayError, CorruptData, MissingMaterial
+from assay.folders import is_folder
 from assay.reports.files import DATA, PAGE, check_report
 from assay.run import stages
-from assay.run.stages import ACTIVATIONS, DICTIONARIES, EVALUATION, LATENTS, SETTINGS, TIMINGS, TRAINING, Workspace
+from assay.run.kept import EVALUATION, LATENTS, TIMINGS, TRAINING
+from assay.run.stages import ACTIVATIONS, DICTIONARIES, SETTINGS, Workspace
 from assay.training import checkpoint
 from assay.training.keeper import LOG
 
@@ -46,7 +48,7 @@ class Verdict:
 
 def verify(folder: Path) -> Verdict:
     """Read everything that assay wrote below `folder` and compare it with what was written. Raises MissingMaterial if there is nothing."""
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise MissingMaterial(f"there is no folder {folder}", expected="one that assay wrote", do="Check the path.")
     stores = sorted({path.parent for name in (STORE, LINES) for path in folder.rglob(name)})
     published = sorted(

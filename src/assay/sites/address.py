@@ -13,7 +13,7 @@ from typing import Literal
 
 from torch import nn
 
-from assay.errors import ConfigError, SiteNotFound
+from assay.errors import ConfigError, SiteNotFound, shown
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Site:
 
 def _misspelt(text: str) -> ConfigError:
     return ConfigError(
-        f"{text!r} is not the address of a site",
+        f"{shown(text)} is not the address of a site",
         expected='a module path with its side, such as "layers.12:out" or "layers.12:in", or "tap:NAME"',
         do="Correct its spelling; names such as resid_post.12 are turned into addresses by `locate(model, name)`.",
     )
@@ -103,7 +103,7 @@ def not_found(model: nn.Module, text: str, names: Iterable[str], *, hint: str) -
     name = text.removesuffix(":out").removesuffix(":in")
     close = difflib.get_close_matches(name, [known for known in names if known], n=4, cutoff=0.4)
     return SiteNotFound(
-        f"{type(unwrapped(model)).__name__} has no site {text!r}",
+        f"{type(unwrapped(model)).__name__} has no site {shown(text)}",
         expected=f"one that it has; the nearest are {', '.join(close)}" if close else "one that it has",
         do=hint,
     )

@@ -9,7 +9,7 @@ import re
 
 from torch import nn
 
-from assay.errors import SiteNotFound
+from assay.errors import SiteNotFound, shown
 from assay.sites.address import Site, module_at, modules_of, not_found
 from assay.sites.structure import IN_BLOCK, final_norm, in_block, stacks, stacks_in_words, token_embedding
 
@@ -59,7 +59,7 @@ def locate(model: nn.Module, site: str | Site) -> Site:
         return Site(ends[0], exact.side)
     if ends:
         raise SiteNotFound(
-            f"{name!r} could be any of {len(ends)} modules",
+            f"{shown(name)} could be any of {len(ends)} modules",
             expected=f"one path, such as {', '.join(ends[:3])}",
             do="Write the whole path.",
         )
@@ -100,7 +100,7 @@ def _numbered(model: nn.Module, name: str, kind: str, number: int) -> Site:
     path, blocks = found[0] if len(found) == 1 else ("", nn.ModuleList())
     if not -len(blocks) <= number < len(blocks):
         raise SiteNotFound(
-            f"{name!r}: {stacks_in_words(model)}",
+            f"{shown(name)}: {stacks_in_words(model)}",
             expected=f"a block from {-len(blocks)} to {len(blocks) - 1}" if blocks else "the path of a module",
             do="`list_sites(model)` names what it has.",
         )
@@ -109,7 +109,7 @@ def _numbered(model: nn.Module, name: str, kind: str, number: int) -> Site:
     if site is None:
         children = ", ".join(child for child, _ in blocks[number].named_children()) or "none"
         raise SiteNotFound(
-            f"{path}.{number} has no part that {name!r} can mean",
+            f"{path}.{number} has no part that {shown(name)} can mean",
             expected=f"a block with such a part; this one has {children}",
             do=f'Write the path of a module, for example "{path}.{number}:out"; `list_sites(model)` names what it has.',
         )

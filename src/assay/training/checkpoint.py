@@ -91,11 +91,17 @@ def read_state(path: Path) -> State:
     """What a checkpoint says. Raises MissingMaterial, CorruptData."""
     record = disk.read_json(path / STATE)
     try:
-        return State(**record)
+        state = State(**record)
+        numbers = state.step, state.log_bytes
+        if not isinstance(state.identity, dict) or any(type(number) is not int or number < 0 for number in numbers):
+            raise TypeError
     except TypeError:
         raise CorruptData(
-            f"{path / STATE} does not describe a checkpoint", expected="what assay wrote", do="Delete that checkpoint."
+            f"{path / STATE} does not describe a checkpoint",
+            expected="its step, the identity of its run, bytes and hash of the log",
+            do="Delete the checkpoint; training goes on from the one before, or from the start.",
         ) from None
+    return state
 
 
 def load(path: Path, identity: Any) -> State:
@@ -110,9 +116,9 @@ def load(path: Path, identity: Any) -> State:
     return state
 
 
-def load_arm(path: Path, name: str) -> dict[str, Tensor]:
-    """The tensors of one arm. Raises MissingMaterial, CorruptData."""
-    return disk.read_tensors(path / f"{name}.safetensors")
+def load_arm(path: Path, name: str, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of one arm, which must be like those at hand. Raises MissingMaterial, CorruptData."""
+    return disk.read_tensors(path / f"{name}.safetensors", disk.signature(like))
 
 
 def check_log(state: State, log: Path) -> str | None:
@@ -127,4 +133,6 @@ def check_log(state: State, log: Path) -> str | None:
 
 def all_of(folder: Path) -> list[Path]:
     """The checkpoints in a folder, whole or not, the oldest first."""
-    return sorted(path for path in folder.glob("step-*") if path.is_dir() and path.name[5:].isdigit())
+    return sorted(
+        path for path in folder.glob("step-*") if path.name[5:].isdigit() and path.is_dir() and not path.is_symlink()
+    )

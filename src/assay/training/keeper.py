@@ -54,7 +54,7 @@ class Keeper:
             return 0
         path = checkpoint.place(self.folder, step)
         for name, trainee in self.trainees.items():
-            trainee.restore(checkpoint.load_arm(path, name))
+            trainee.restore(checkpoint.load_arm(path, name, trainee.state()))
         return step
 
     def _tidy(self) -> int:
@@ -101,7 +101,7 @@ class Keeper:
         assert path is not None, "a training that rolls back begins with a checkpoint"
         trainee = self.trainees[name]
         count = trainee.state()["nonfinite"]
-        trainee.restore({**checkpoint.load_arm(path, name), "nonfinite": count})
+        trainee.restore({**checkpoint.load_arm(path, name, trainee.state()), "nonfinite": count})
 
     def _kept(self, step: int) -> int:
         return 1 if step == self.steps else checkpoint.KEPT

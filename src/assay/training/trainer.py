@@ -44,9 +44,9 @@ class TrainConfig(Config):
 
     steps: int = Field(default=10_000, ge=1)
     """Steps of training."""
-    learning_rate: float = Field(default=3e-4, gt=0)
+    learning_rate: float = Field(default=3e-4, gt=0, le=1e30)
     """Peak learning rate of Adam."""
-    beta1: float = Field(default=0.0, ge=0, lt=1)
+    beta1: float = Field(default=0.0, ge=0, le=0.9999999)
     """Adam's memory of the gradient; zero, because gradients of rare latents are sparse in time."""
     beta2: float = Field(default=0.999, ge=0, lt=1)
     """Adam's memory of the squared gradient."""
@@ -331,10 +331,10 @@ def _check_arms(dictionaries: Mapping[str, Dictionary], config: TrainConfig, *, 
         raise ConfigError(
             'nonfinite is "rollback"', expected="a folder, whose checkpoints it returns to", do='Give one, or "skip".'
         )
-    if files and (bad := [name for name in dictionaries if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name)]):
+    if files and (bad := [name for name in dictionaries if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name)]):
         raise ConfigError(
             f"an arm is called {bad[0]!r}",
-            expected="letters, digits, dots, dashes, underscores",
+            expected="letters, digits, dots, dashes, underscores, plus signs",
             do="Rename it: it names files.",
         )
     if len({id(dictionary) for dictionary in dictionaries.values()}) < len(dictionaries):

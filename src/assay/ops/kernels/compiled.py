@@ -14,6 +14,7 @@ import importlib
 import os
 import platform
 import re
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -42,6 +43,9 @@ HEAD = 3
 """Slots before the arguments: next piece, next worker, number of pieces."""
 
 ARM = ("aarch64", "arm64")
+
+OPENED_AS_IT_IS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
+"""Flags that follow no link and wait for no pipe, where the system has them."""
 
 C_LIBRARY = {"memset", "memcpy", "memmove", "sqrtf"}
 """What compiled code may call."""
@@ -93,6 +97,7 @@ class Kernel:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             disk.write(path, xxhash.xxh3_128_digest(code) + code)
+            path.chmod(0o644)
         except (OSError, AssayError):  # a cache that cannot be written is no cache
             pass
         return code
@@ -103,14 +108,27 @@ class Kernel:
 
 
 def _read(path: Path) -> bytes | None:
-    """Object code that this user wrote and that is whole; None where there is none: it will be run, so others' is not taken."""
+    """Object code that this user wrote, that nobody else may change, and that is whole; None where there is none.
+
+    It will be run, so what is read is what was looked at: one file, opened once, and no link to another.
+    """
     try:
-        if hasattr(os, "getuid") and path.stat().st_uid != os.getuid():
+        descriptor = os.open(path, OPENED_AS_IT_IS)
+        if not _ours(os.fstat(descriptor)):
+            os.close(descriptor)
             return None
-        checksum, code = path.read_bytes()[:16], path.read_bytes()[16:]
+        with open(descriptor, "rb") as file:
+            data = file.read()
     except OSError:
         return None
+    checksum, code = data[:16], data[16:]
     return code if xxhash.xxh3_128_digest(code) == checksum else None
+
+
+def _ours(about: os.stat_result) -> bool:
+    """Whether it is a file that this user owns, and that its group and others cannot write to; Windows has no such bits."""
+    mine = not hasattr(os, "getuid") or (about.st_uid == os.getuid() and not about.st_mode & 0o022)
+    return stat.S_ISREG(about.st_mode) and mine
 
 
 @cache

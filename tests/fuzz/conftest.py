@@ -1,0 +1,28 @@
+"""The parts of the fuzzers are modules beside the tests: the folder of `tests` must be importable, and nothing may reach the network."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A made-up name of a model is not looked up on the hub."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+
+@pytest.fixture(autouse=True)
+def no_stopwatch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How fast this machine multiplies matters to no example."""
+    from assay.run import estimate
+
+    monkeypatch.setattr(estimate, "product_rates", lambda: {"any": 1e11})
