@@ -177,6 +177,8 @@ def warm(folder: Path) -> None:
     """Import, compile and derive what the first example would wait for."""
     for kind in (Run, *OTHERS, *variants().values()):
         schema.tables(kind)
+    for kind in variants().values():
+        _usable(kind(d_in=4, width=8))
     table = {"dictionaries": {name: {"variant": name, "width": 8} for name in variants()}}
     _holds(parse(Run, table, where="warm"), folder)
     with contextlib.suppress(Refused):

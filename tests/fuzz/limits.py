@@ -11,7 +11,7 @@ from typing import Any
 
 FREE = 64 << 20
 """Bytes of memory that a call may take whatever its input is."""
-PATIENCE = 10
+PATIENCE = 30
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
