@@ -155,3 +155,11 @@ def test_a_folder_with_something_else_than_files_says_so(tmp_path):
 def test_a_source_that_no_file_can_be_is_told_in_words(name):
     with pytest.raises((ConfigError, MissingMaterial)):
         load_texts(name)
+
+
+def test_a_txt_file_that_is_not_utf_8_names_the_line(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"fine\r\n" * 2000 + b"\xff\n")
+    with pytest.raises(CorruptData, match="is not UTF-8") as caught:
+        load_texts(path)
+    assert caught.value.got.startswith(f"line 2001 of {path}")
