@@ -30,8 +30,8 @@ from assay.errors import CorruptData, MissingMaterial, OutOfDisk, StoreError, sh
 from assay.folders import is_file
 
 MANIFEST = "MANIFEST.json"
-HEADER_LIMIT, JSON_LIMIT = 1 << 20, 1 << 26
-"""Largest safetensors header and largest JSON file that are read, in bytes: parsed, they may take twenty times as much memory."""
+HEADER_LIMIT, JSON_LIMIT = 1 << 20, 1 << 25
+"""Largest safetensors header and largest JSON file that are read, in bytes: parsed, they may take 26 times as much memory."""
 DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,

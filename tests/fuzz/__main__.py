@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
+from pathlib import Path
 
 from tests.fuzz import drills
 
@@ -34,11 +36,18 @@ def main(arguments: list[str]) -> int:
     for each in verbs.choices.values():
         each.add_argument("--seed", type=int, default=0)
     verbs.add_parser("corpus", help="write the whole and the hostile files anew")
+    verbs.add_parser("sizes", help="memory and time of large whole files")
     asked = parser.parse_args(arguments)
     if asked.verb == "corpus":
         from tests.fuzz import corpus
 
         corpus.write()
+        return 0
+    if asked.verb == "sizes":
+        from tests.fuzz import sizes
+
+        with tempfile.TemporaryDirectory() as name:
+            sizes.table(Path(name))
         return 0
     if asked.verb == "configurations":
         return drills.configurations(asked.examples, asked.seed)

@@ -32,6 +32,8 @@ class Tally:
     hangs: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     """How often each kind of failure was seen, by exception and place."""
+    commit: str = field(default_factory=lambda: commit())
+    """Of the tree when the drill began."""
 
     @property
     def tracebacks(self) -> int:
@@ -64,7 +66,7 @@ def record(what: str, tally: Tally, seed: int, seconds: float, **more: Any) -> N
         "tracebacks": tally.tracebacks,
         "hangs": tally.hangs,
         "seconds": round(seconds, 1),
-        "commit": commit(),
+        "commit": tally.commit,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         **more,
     }

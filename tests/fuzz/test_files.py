@@ -15,8 +15,8 @@ from tests.fuzz.mutation import mutated
 from tests.fuzz.targets import TARGETS, Broken, run, warm
 
 MUTATIONS = 60
-SLOW = {"model_config": 12, "model_weights": 12, "model_tokenizer": 12, "gguf_file": 20}
-"""Targets that load or convert a model at every run: fewer mutations of their corpus."""
+SLOW = {"model_config": 12, "model_weights": 12, "model_tokenizer": 12, "gguf_file": 20, "packed_table": 12}
+"""Targets that load a model or unpack at every run: fewer mutations of their corpus."""
 
 
 @pytest.fixture(scope="module")
