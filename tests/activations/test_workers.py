@@ -19,7 +19,7 @@ from assay.activations import ActivationStore, harvest
 from assay.activations.produce import Producer
 from assay.activations.share import Chosen
 from assay.activations.store import verify_store
-from assay.errors import OutOfDisk, StoreError
+from assay.errors import MissingMaterial, OutOfDisk, StoreError
 
 SITES = ("0.out", "1.out")
 FORKS = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -307,3 +307,17 @@ def test_progress_counts_the_workers_own_rows(work):
     told.clear()
     work((1, 3), progress=lambda done, total: told.append((done, total)))
     assert told == [(20, 20)]
+
+
+def test_a_worker_whose_store_is_deleted_stops_and_writes_no_orphan(work, folder, monkeypatch):
+    make = Producer.shards
+
+    def delete(self: Producer, index: int, *arguments: Any) -> Any:
+        if index == 2:
+            shutil.rmtree(folder)
+        return make(self, index, *arguments)
+
+    monkeypatch.setattr(Producer, "shards", delete)
+    with pytest.raises(MissingMaterial, match=r"store\.json"):
+        work((0, 2))
+    assert not folder.exists()

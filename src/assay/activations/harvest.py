@@ -119,6 +119,7 @@ class SiteFolder:
         self.path, self.producer, self.site, self.asked = path, producer, site, asked
         self.repair, self.label = repair, label
         self.manifest: str | None = None
+        self.stamp: tuple[int, int, int] | None = None
         self.lines: dict[int, Line] = {}
         # Another worker may begin the store at any moment, its store.json before its shards: so shards are looked for first.
         any_shards = any(path.glob("shard-*.safetensors"))
@@ -162,7 +163,9 @@ class SiteFolder:
 
     def _add_among_others(self, shard: Shard, label: str) -> None:
         assert self.description is not None
-        self._check_same(manifest.read_description(self.path), self.description)
+        if (stamp := _stamp(self.path / STORE)) != self.stamp or stamp is None:
+            self._check_same(manifest.read_description(self.path), self.description)
+            self.stamp = stamp
         try:
             line = write_shard(self.path, shard)
         except FileNotFoundError:
@@ -223,6 +226,15 @@ class _Counter:
     def finish(self, index: int) -> None:
         """A shard is done."""
         self.done += self.rows[index]
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What changes when a file is written; None when there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _lacking(folders: Mapping[Site, SiteFolder], index: int) -> list[Site]:
