@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
+
+from assay.activations import ActivationStore, TensorSource, harvest
 
 WORDS = [f"w{number}" for number in range(200)]
 
@@ -110,3 +115,36 @@ def word_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token="<eos>", bos_token="<bos>", pad_token="<pad>", unk_token="<unk>"
     )
+
+
+@pytest.fixture(scope="session")
+def eleven_shards() -> dict[str, Any]:
+    """A harvest of two sites that is small but has eleven shards, to be divided among workers."""
+    torch.manual_seed(0)
+    model, rows = nn.Sequential(nn.Linear(3, 2), nn.ReLU()), torch.randn(60, 3)
+    settings = {"sites": ["0", "1"], "tokens": 55, "rows_per_shard": 5, "batch_contexts": 2}
+    return {"model": model, "source": TensorSource(input=rows), **settings}
+
+
+@pytest.fixture(scope="session")
+def alone(eleven_shards: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What one process writes, by file."""
+    folder = tmp_path_factory.mktemp("alone")
+    harvest(**eleven_shards, folder=folder)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """What workers share."""
+    return tmp_path / "shared"
+
+
+@pytest.fixture
+def work(eleven_shards: dict[str, Any], folder: Path) -> Callable[..., dict[str, ActivationStore]]:
+    """Start one worker, (index, count), or the harvest alone."""
+
+    def work(worker: Any = None, **changes: Any) -> dict[str, ActivationStore]:
+        return harvest(**{"folder": folder, **eleven_shards, **changes}, worker=worker)
+
+    return work

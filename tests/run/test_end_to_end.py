@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,3 +95,60 @@ def test_more_tokens_than_there_are_is_said_before_anything_runs(
 def test_sites_can_be_listed(toml: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "sites", "--model", str(toml.parent / "lm"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["sites"]["resid_post.1"] == "model.layers.1:out"
+
+
+def test_workers_in_turn_make_the_store_of_one_process(
+    toml: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def contents(folder: Path) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (folder / "activations").rglob("*") if path.is_file()}
+
+    command, out = ["harvest", str(toml), "--out", str(tmp_path)], ["--worker", "2/2"]
+    assert main([*command, *out]) == 0
+    assert "not all there yet" in capsys.readouterr().out
+    assert main(["verify", str(tmp_path)]) == 3
+    assert "worker 1/2" in capsys.readouterr().out
+    assert main(["train", str(tmp_path)]) == 1
+    assert "worker 1/2" in capsys.readouterr().err
+    assert main([*command, "--worker", "1/2", "--dry-run"]) == 0
+    assert "1,000" in capsys.readouterr().out
+    assert main([*command, "--worker", "1/2"]) == 0
+    assert f"all shards are there; assay harvest {tmp_path} merges" in capsys.readouterr().out
+    assert main(["verify", str(tmp_path)]) == 0
+    assert not (tmp_path / "timings.json").exists()
+    assert main(["harvest", str(tmp_path)]) == 0
+    assert contents(tmp_path) == contents(folder)
+
+
+def test_a_store_that_workers_left_is_repaired_and_merged(toml: Path, folder: Path, tmp_path: Path) -> None:
+    for worker in ("1/2", "2/2"):
+        assert main(["harvest", str(toml), "--out", str(tmp_path), "--worker", worker]) == 0
+    manifest = next(tmp_path.rglob("manifest.2of2.*.jsonl"))
+    manifest.write_bytes(manifest.read_bytes().replace(b'"rows": ', b'"rows": 1'))
+    assert main(["verify", str(tmp_path)]) == 3
+    assert main(["verify", str(tmp_path), "--repair"]) == 0
+    for path in (folder / "activations").rglob("*.*"):
+        if path.is_file():
+            assert (tmp_path / path.relative_to(folder)).read_bytes() == path.read_bytes()
+
+
+def test_workers_that_cannot_be_are_named(toml: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for worker in ("0/2", "3/2", "two"):
+        assert main(["harvest", str(toml), "--out", str(tmp_path), "--worker", worker]) == 1
+        assert "worker" in capsys.readouterr().err
+    assert main(["harvest", str(toml), "--out", str(tmp_path), "--worker", "1/2", "--ray", "2"]) == 1
+    assert "one of them" in capsys.readouterr().err
+    assert main(["harvest", "--help"]) == 0
+    assert "counted from 1" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra [ray] is not installed")
+def test_actors_of_ray_make_the_store_of_one_process(toml: Path, folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "assay", "harvest", str(toml), "--out", str(tmp_path), "--ray", "2"]
+    environment = {**os.environ, "HOME": str(toml.parent)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    for path in (folder / "activations").rglob("*.*"):
+        if path.is_file():
+            assert (tmp_path / path.relative_to(folder)).read_bytes() == path.read_bytes()

@@ -1,12 +1,17 @@
-"""The two small files that say what a store holds: store.json, written first, and manifest.jsonl, one line a finished shard.
+"""The small files that say what a store holds: store.json, written first, and manifest.jsonl, one line a finished shard.
 
-Both are sealed: store.json holds the digest of its own content, and each line one of its content and of that store.json. So a flipped
+All are sealed: store.json holds the digest of its own content, and each line one of its content and of that store.json. So a flipped
 bit, a foreign line or a store.json from another harvest is seen before any shard is used.
+
+While several processes share a harvest (see `share`), each adds to a manifest of its own, such as manifest.2of8.5f3a9c01.jsonl: no two
+ever write one file. What is read is all of them together.
 """
 
 from __future__ import annotations
 
 import json
+import re
+import secrets
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +26,8 @@ from assay.errors import ConfigError, CorruptData, MissingMaterial, StoreError, 
 from assay.folders import is_folder
 
 STORE, MANIFEST = "store.json", "manifest.jsonl"
+SHARED = re.compile(r"manifest\.([a-z0-9]+)\.[0-9a-f]{8}\.jsonl")
+"""Name of the manifest of one of several processes: its label, and a number that is drawn for each process."""
 VERSION = 1
 Dtype = Literal["float16", "bfloat16", "float32"]
 DTYPES: dict[str, torch.dtype] = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -136,9 +143,9 @@ def _sealed(line: Line, description: Description) -> dict[str, Any]:
     return {**line.resolved(), "seal": xxhash.xxh3_128_hexdigest((description.key + line.digest()).encode())}
 
 
-def append_line(folder: Path, line: Line, description: Description) -> None:
-    """Add a line to the manifest."""
-    disk.append_line(folder / MANIFEST, _sealed(line, description))
+def append_line(folder: Path, line: Line, description: Description, name: str = MANIFEST) -> None:
+    """Add a line to the manifest, or to the one of that name."""
+    disk.append_line(folder / name, _sealed(line, description))
 
 
 def write_lines(folder: Path, lines: Mapping[int, Line], description: Description) -> None:
@@ -146,6 +153,20 @@ def write_lines(folder: Path, lines: Mapping[int, Line], description: Descriptio
     data, path = b"".join(_written(lines[index], description) for index in sorted(lines)), folder / MANIFEST
     if data != (path.read_bytes() if path.exists() else b""):
         disk.write(path, data)
+
+
+def begin_shared(folder: Path, label: str) -> str:
+    """The name of a new, empty manifest for one of several processes. Raises OutOfDisk."""
+    name = f"manifest.{label}.{secrets.token_hex(4)}.jsonl"
+    with disk.room_for(folder / name, 0):
+        (folder / name).touch(exist_ok=False)
+        disk.sync_folder(folder)
+    return name
+
+
+def shared_manifests(folder: Path) -> list[Path]:
+    """The manifests of processes that share a harvest, or did."""
+    return sorted(path for path in folder.glob("manifest.*.jsonl") if SHARED.fullmatch(path.name))
 
 
 def read_lines(folder: Path, description: Description) -> dict[int, Line]:
@@ -166,11 +187,29 @@ def sound_lines(folder: Path, description: Description) -> dict[int, Line]:
 
 
 def examine_lines(folder: Path, description: Description) -> tuple[dict[int, Line], list[str]]:
-    """The lines of a manifest that are as they were written, and what is wrong with the others; a torn last line is left out."""
-    path = folder / MANIFEST
+    """The lines of all manifests that are as they were written, and what is wrong with the others; torn last lines are left out.
+
+    Two processes may have made one shard. Where their lines differ, as they can between kinds of processors, the one of the file counts.
+    """
+    lines: dict[int, Line] = {}
+    problems: list[str] = []
+    # The one manifest comes last: whoever merges writes it first and only then removes the others.
+    for path in [*shared_manifests(folder), folder / MANIFEST]:
+        found, wrong = _examine(path, description)
+        problems += wrong
+        for index, line in found.items():
+            if lines.setdefault(index, line) != line and _holds(folder, line):
+                lines[index] = line
+    return lines, problems
+
+
+def _examine(path: Path, description: Description) -> tuple[dict[int, Line], list[str]]:
     lines: dict[int, Line] = {}
     problems = []
-    written = disk.read(path).split(b"\n")[:-1] if path.exists() else []
+    try:
+        written = disk.read(path).split(b"\n")[:-1]
+    except MissingMaterial:
+        written = []
     for number, text in enumerate(written, 1):
         line = _parse_line(text + b"\n", description)
         if line is None:
@@ -180,6 +219,11 @@ def examine_lines(folder: Path, description: Description) -> tuple[dict[int, Lin
         else:
             lines[line.index] = line
     return lines, problems
+
+
+def _holds(folder: Path, line: Line) -> bool:
+    path = folder / line.file
+    return path.is_file() and disk.hash_file(path) == line.xxh3_128
 
 
 def open_description(folder: Path) -> Description:

@@ -13,6 +13,7 @@ from torch import Tensor
 from assay.activations.manifest import Description, Line, open_description, read_lines
 from assay.activations.produce import Producer
 from assay.activations.shard import Shard, read_shard, read_sum
+from assay.activations.share import remedy
 from assay.activations.source import tensor_identity
 from assay.errors import ShapeMismatch, StoreError
 from assay.sites import Site
@@ -60,11 +61,11 @@ class OnDisk:
         self.folder = folder
         self.description: Description = open_description(folder)
         self.lines: dict[int, Line] = read_lines(folder, self.description)
-        if len(self.lines) < len(self.rows):
+        if missing := [index for index in range(len(self.rows)) if index not in self.lines]:
             raise StoreError(
-                f"{folder} holds {len(self.lines)} of {len(self.rows)} shards",
+                f"{folder} holds {len(self.lines)} of {len(self.rows)} shards; {len(missing)} lack",
                 expected="a finished harvest",
-                do="Run the same harvest again; it goes on where it stopped.",
+                do=remedy(folder, missing),
             )
 
     @property

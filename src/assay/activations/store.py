@@ -25,12 +25,14 @@ from assay.activations.manifest import (
     examine_lines,
     read_description,
     shard_file,
+    shared_manifests,
 )
 from assay.activations.order import Order, Place, Stretch
 from assay.activations.plan import plan
 from assay.activations.produce import Producer
 from assay.activations.providers import InMemory, Live, Moments, OnDisk, Provider
 from assay.activations.shard import Shard, check_header
+from assay.activations.share import remedy
 from assay.activations.source import Source
 from assay.errors import AssayError, ConfigError, CorruptData, StoreError
 from assay.lock import LOCK
@@ -212,14 +214,20 @@ def verify_store(folder: Path | str) -> list[str]:
     except AssayError as error:
         return [error.got]
     by_hash = {line.xxh3_128: line for line in lines.values()}
-    for index in range(len(description.shards)):
-        if index in lines:
-            problems += _problems_of_shard(folder, lines[index], by_hash, description)
-        else:
-            problems.append(
-                f"{folder / MANIFEST} has no line for {shard_file(index)}: the harvest did not finish, or the line was lost"
-            )
+    for index in sorted(lines):
+        problems += _problems_of_shard(folder, lines[index], by_hash, description)
+    missing = [index for index in range(len(description.shards)) if index not in lines]
+    workers = shared_manifests(folder)
+    if missing and workers:
+        held = f"{len(lines)} of {len(description.shards)} shards; {len(missing)} lack"
+        problems.append(f"{folder} holds {held}. {remedy(folder, missing)}")
+    else:
+        problems += [
+            f"{folder / MANIFEST} has no line for {shard_file(index)}: the harvest did not finish, or the line was lost"
+            for index in missing
+        ]
     known = {shard_file(index) for index in range(len(description.shards))} | {STORE, MANIFEST, LOCK}
+    known |= {path.name for path in workers}
     strangers = sorted(path for path in folder.iterdir() if path.name not in known)
     return problems + [f"{path} does not belong to the store" for path in strangers]
 

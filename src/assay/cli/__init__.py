@@ -11,6 +11,7 @@ VERBS = {
     "demo": "harvest, train, evaluate and report on the packaged model, from nothing to a page",
     "doctor": "what this machine has, and whether assay can run on it",
     "materials": "packaged models and texts: which there are, which are here; fetch them",
+    "plan": "what a harvest and a training of some size would cost in bytes, GPUs and hours",
     "harvest": "collect a model's activations at a site into shards",
     "train": "train the dictionaries that a run lists",
     "sweep": "train each at every value of its dial and every seed, on one stream",

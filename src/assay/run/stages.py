@@ -3,7 +3,7 @@
 runs/<name>/
   run.json                  every setting
   timings.json              seconds of each stage, of processes that ended in order
-  activations/<site>/       shards and their manifest
+  activations/<site>/       shards and their manifest, while workers share the harvest one each
   training/                 checkpoints and progress.jsonl
   dictionaries/<arm>/       one folder a dictionary
   evaluation.json           records
@@ -134,8 +134,11 @@ class Workspace:
 
 
 def run_harvest(workspace: Workspace, progress: Counter | None = None, *, repair: bool = False) -> ActivationStore:
-    """Collect the activations of the run's site; `repair` reads every byte of what is there, and makes anew what is damaged."""
-    settings, started = workspace.run.harvest, time.perf_counter()
+    """Collect the activations of the run's site, and merge what workers have collected.
+
+    `repair` reads every byte of what is there, and makes anew what is damaged.
+    """
+    started = time.perf_counter()
     counts: set[int] = set()
     threading.Thread(target=kernels.prepare).start()  # compiling hides behind the model's forward passes
 
@@ -145,23 +148,27 @@ def run_harvest(workspace: Workspace, progress: Counter | None = None, *, repair
             progress(done, total)
 
     with workspace.writing():
-        harvest(
-            workspace.language_model.model,
-            workspace.source("train"),
-            [settings.site],
-            workspace.folder / ACTIVATIONS,
-            tokens=settings.tokens,
-            rows_per_shard=settings.rows_per_shard,
-            batch_contexts=settings.batch_contexts,
-            dtype=settings.dtype,
-            seed=settings.seed,
-            identity={"identity": workspace.language_model.identity},
-            progress=count,
-            repair=repair,
-        )
+        arguments = harvest_arguments(workspace)
+        harvest(**arguments, folder=workspace.folder / ACTIVATIONS, progress=count, repair=repair)
         if len(counts) > 1 or not workspace.is_noted("harvest"):
             workspace.note_seconds("harvest", time.perf_counter() - started, more=True)
     return workspace.store
+
+
+def harvest_arguments(workspace: Workspace) -> dict[str, Any]:
+    """What the run's harvest is called with, but for its folder."""
+    settings = workspace.run.harvest
+    return {
+        "model": workspace.language_model.model,
+        "source": workspace.source("train"),
+        "sites": [settings.site],
+        "tokens": settings.tokens,
+        "rows_per_shard": settings.rows_per_shard,
+        "batch_contexts": settings.batch_contexts,
+        "dtype": settings.dtype,
+        "seed": settings.seed,
+        "identity": {"identity": workspace.language_model.identity},
+    }
 
 
 def run_train(workspace: Workspace, *, sweep: bool, stop: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
