@@ -11,31 +11,49 @@ import json
 import os
 import shutil
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import torch
 import xxhash
-from safetensors import SafetensorError
-from safetensors.torch import load as parse_safetensors
-from safetensors.torch import save as to_safetensors
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from assay.errors import CorruptData, MissingMaterial, OutOfDisk, StoreError
+from assay.errors import CorruptData, MissingMaterial, OutOfDisk, StoreError, ran_out_of_memory
 
 MANIFEST = "MANIFEST.json"
 HEADER_LIMIT = 1 << 20
 """Largest safetensors header that is read, in bytes."""
+BLOCK = 1 << 20
+"""Bytes that are written or hashed at once, at least."""
+DTYPES = {
+    torch.bool: "BOOL",
+    torch.uint8: "U8",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int32: "I32",
+    torch.float32: "F32",
+    torch.float64: "F64",
+    torch.int64: "I64",
+}
+"""What a safetensors file calls the dtypes that are written; tensors of the later ones come first in it."""
 
 
 def write(path: Path, data: bytes) -> None:
     """Put `data` at `path`: a reader sees all of it or none. Raises OutOfDisk."""
+    _write(path, [data], len(data))
+
+
+def _write(path: Path, blocks: Iterable[bytes | bytearray | memoryview], size: int) -> None:
     part = path.with_name(f"{path.name}.part{os.getpid()}")
-    with room_for(path, len(data)):
+    with room_for(path, size):
         try:
             with open(part, "wb") as file:
-                file.write(data)
+                for block in blocks:
+                    file.write(block)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(part, path)
@@ -49,9 +67,55 @@ def write_json(path: Path, record: Any) -> None:
     write(path, (json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n").encode())
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """A safetensors file, written like `write`."""
-    write(path, to_safetensors({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}))
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> tuple[int, str]:
+    """A safetensors file, written like `write` but never in memory as a whole; returns its size and xxh3-128."""
+    names, header = _layout(tensors)
+    size = len(header) + sum(tensor.nbytes for tensor in tensors.values())
+    digest = xxhash.xxh3_128()
+
+    def blocks() -> Iterator[bytearray | memoryview]:
+        for block in _joined(chain([memoryview(header)], (_bytes_of(tensors[name]) for name in names))):
+            digest.update(block)
+            yield block
+
+    _write(path, blocks(), size)
+    return size, digest.hexdigest()
+
+
+def _layout(tensors: Mapping[str, Tensor]) -> tuple[list[str], bytes]:
+    """The order of the tensors in a file, and all that comes before them: the same as safetensors gives them."""
+    ranks = {dtype: rank for rank, dtype in enumerate(DTYPES)}
+    names = sorted(sorted(tensors), key=lambda name: -ranks[tensors[name].dtype])
+    entries, end = {}, 0
+    for name in names:
+        begin, end = end, end + tensors[name].nbytes
+        kind, shape = DTYPES[tensors[name].dtype], list(tensors[name].shape)
+        entries[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return names, struct.pack("<Q", len(text)) + text
+
+
+def _bytes_of(tensor: Tensor) -> memoryview:
+    return memoryview(tensor.detach().contiguous().cpu().flatten().view(torch.uint8).numpy())
+
+
+def _joined(parts: Iterable[memoryview]) -> Iterator[bytearray | memoryview]:
+    """The same bytes with small neighbours put together, so that each block is worth a call of the system."""
+    block = bytearray()
+    for part in parts:
+        if len(block) + len(part) <= BLOCK:
+            block += part
+            continue
+        if block:
+            yield block
+            block = bytearray()
+        if len(part) <= BLOCK:
+            block += part
+        else:
+            yield part
+    if block:
+        yield block
 
 
 def append_line(path: Path, record: Mapping[str, Any]) -> None:
@@ -102,7 +166,10 @@ def read(path: Path) -> bytes:
 
 
 def read_tensors(path: Path, expected: Mapping[str, tuple[str, tuple[int, ...]]] | None = None) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; with `expected` {name: (dtype, shape)} anything else is refused before allocation."""
+    """The tensors of a safetensors file, mapped: a page takes memory when it is read.
+
+    With `expected` {name: (dtype, shape)} anything else is refused before that. Raises MissingMaterial, CorruptData.
+    """
     header = tensor_header(path)
     if expected is not None:
         found = {name: (entry["dtype"], tuple(entry["shape"])) for name, entry in header.items()}
@@ -114,8 +181,11 @@ def read_tensors(path: Path, expected: Mapping[str, tuple[str, tuple[int, ...]]]
                 do="Restore the file, or make it again.",
             )
     try:
-        return parse_safetensors(read(path))
-    except (SafetensorError, ValueError, RuntimeError) as error:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in header}
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        if ran_out_of_memory(error):
+            raise
         raise _not_tensors(path, error) from None
 
 
@@ -153,7 +223,7 @@ def hash_file(path: Path) -> str:
     """xxh3-128 of a file, as hex."""
     digest = xxhash.xxh3_128()
     with open(path, "rb") as file:
-        while block := file.read(1 << 20):
+        while block := file.read(BLOCK):
             digest.update(block)
     return digest.hexdigest()
 

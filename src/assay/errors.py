@@ -18,6 +18,7 @@ Usage errors (an unknown verb or flag) exit with 2. Every message has three part
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 
@@ -90,3 +91,14 @@ class Interrupted(AssayError):
     """Stopped by a signal after saving; the same command goes on from there."""
 
     exit_code = 75
+
+
+MEMORY_WORDS = ("not enough memory", "out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc")
+"""What PyTorch, C++, safetensors and the system say of an allocation that failed."""
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of Python or of a library means that memory was not enough."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    return not isinstance(error, AssayError) and any(words in str(error).lower() for words in MEMORY_WORDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from assay.cli.arguments import Changes, Folder, RunName, Switch, open_run
 from assay.cli.live import counting
+from assay.cli.shortage import advised
 from assay.run import stages
 from assay.run.estimate import estimate, say
 
@@ -19,9 +20,9 @@ def run(run: RunName, changes: Changes = [], out: Folder = None, dry_run: Switch
     """
     workspace = open_run(run, changes, out)
     if dry_run:
-        say(estimate(workspace, sweep=False), only=("harvest",))
+        say(estimate(workspace, ["harvest"], sweep=False))
         return 0
-    with counting("harvest", "tokens") as count:
+    with advised(workspace, "harvest"), counting("harvest", "tokens") as count:
         store = stages.run_harvest(workspace, count)
     print(f"{store.rows:,} rows of {workspace.run.harvest.site}, {store.width} wide, in {workspace.store_folder()}")
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from assay.cli.arguments import Changes, Folder, RunName, Switch, open_run
 from assay.cli.live import prepare_kernels, watch
+from assay.cli.shortage import advised
 from assay.run import stages
 from assay.run.estimate import estimate, say
 from assay.training.signals import stop_requests
@@ -25,10 +26,10 @@ def train_arms(run: str, changes: list[str], out: Folder, dry_run: bool, *, swee
     """Train a run's dictionaries, or with `sweep` each at every dial value and seed."""
     workspace = open_run(run, changes, out)
     if dry_run:
-        say(estimate(workspace, sweep=sweep), only=("train",))
+        say(estimate(workspace, ["train"], sweep=sweep))
         return 0
     prepare_kernels()
-    with stop_requests() as stop:
+    with advised(workspace, "train", sweep=sweep), stop_requests() as stop:
         watch(stages.run_train(workspace, sweep=sweep, stop=stop), workspace.run.train.steps)
     for folder in sorted((workspace.folder / "dictionaries").glob("*")):
         print(folder)

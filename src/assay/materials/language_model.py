@@ -18,7 +18,7 @@ import torch
 import xxhash
 from torch import nn
 
-from assay.errors import ConfigError, CorruptData, MissingMaterial, UnknownName
+from assay.errors import ConfigError, CorruptData, MissingMaterial, UnknownName, ran_out_of_memory
 from assay.materials import cache, catalogue
 from assay.materials.catalogue import Material, named, nearest, of_kind
 from assay.materials.fetch import fetch, silent
@@ -97,16 +97,12 @@ def _load(name: str, place: str, dtype: torch.dtype, **options: Any) -> tuple[nn
                 place, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
             )
             tokenizer = AutoTokenizer.from_pretrained(place, **options)
-    except SafetensorError as error:
-        raise _damaged(name, _first_line(error)) from None
-    except RuntimeError as error:
-        if "mismatch" not in str(error):
+    except (SafetensorError, RuntimeError, OSError, ValueError, KeyError, ImportError) as error:
+        if ran_out_of_memory(error) or (isinstance(error, RuntimeError) and "mismatch" not in str(error)):
             raise
-        raise _damaged(name, _first_line(error)) from None
-    except OSError as error:
-        raise _missing(name, error) from None
-    except (ValueError, KeyError, ImportError) as error:
-        raise _not_a_causal_lm(name, error) from None
+        if isinstance(error, SafetensorError | RuntimeError):
+            raise _damaged(name, _first_line(error)) from None
+        raise (_missing if isinstance(error, OSError) else _not_a_causal_lm)(name, error) from None
     model, loading = loaded
     if absent := sorted(loading["missing_keys"]):
         raise _damaged(name, f"{len(absent)} weights are not in its files, such as {absent[0]}")

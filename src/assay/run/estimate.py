@@ -1,178 +1,171 @@
-"""What a run will take, said before anything starts: tokens, bytes on disk, memory, time.
+"""What a run will take, said before anything starts: tokens, bytes on disk, memory part by part, time.
 
-Times come from short measurements on this machine: the rate of a float32 product, and one batch through the model when it is here.
+Memory is found by `memory`, time by `pace`; both measure and count a little in this process. Nothing is fetched or written.
 """
 
 from __future__ import annotations
 
-import os
-import statistics
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
-import numpy as np
-import torch
-
+from assay.activations.manifest import DTYPES, open_description
+from assay.dictionary import Dictionary
 from assay.errors import MissingMaterial
 from assay.materials import CATALOGUE, is_fetched
 from assay.ops import kernels
+from assay.run.advice import Change, cheapest, in_words
+from assay.run.available import bounds, give_back, resident
+from assay.run.memory import Facts, Memory, Shards, StageName, memory_of
+from assay.run.model_memory import ModelMemory, measure_model
+from assay.run.pace import ModelPace, model_pace, product_rates, training_seconds
+from assay.run.rehearsal import rehearse
+from assay.run.settings import Run
 from assay.run.stages import Workspace
-from assay.sites import capture, locate
 from assay.training.checkpoint import KEPT
 
-STEP_PRODUCTS, STEP_OPERATIONS = 1.5, 8500
-"""A training step in encoder products, and in operations for each number of a batch, at the rate of those products; fitted to the
-demo, its dense beginning included (docs/results/demo.json), and to docs/speed.md."""
-BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
+Arms = Mapping[str, Dictionary.Config]
 
 
 @dataclass(frozen=True)
-class Part:
+class Stage:
     """What one stage takes."""
 
     tokens: int
     disk: int
     """Bytes written."""
-    memory: int
-    """Bytes at the peak."""
+    memory: Memory | None
+    """None where the model must be fetched first."""
     seconds: float | None
-    """None where the model must be fetched before it can be timed."""
+    """The same; and where nothing is reckoned."""
+    changes: tuple[Change, ...] = ()
+    """What would take less memory, cheapest first."""
 
 
-@dataclass(frozen=True)
-class ModelPace:
-    """How large a model is and how fast it runs here."""
-
-    width: int
-    memory: int
-    to_site: float
-    """Seconds a token up to the site."""
-    to_end: float
-    """Seconds a token to the last layer."""
-
-
-def estimate(workspace: Workspace, *, sweep: bool) -> dict[str, Part]:
-    """Each stage's needs by name. Fetches nothing. Raises what a wrong setting raises."""
-    run = workspace.run
-    pace = _pace(workspace)
-    width = pace.width if pace else _known_width(workspace)
-    arms = run.arms(width, sweep=sweep)
-    rows, batch = run.harvest.tokens, run.batches.size
-    latents = sum(arm.width for arm in arms.values())
-    parameters = 2 * width * latents
-    largest = max(arm.width for arm in arms.values())
-    model_memory = pace.memory if pace else 0
-    operations = STEP_PRODUCTS * 2 * batch * width * latents + STEP_OPERATIONS * batch * width * len(arms)
-    train_seconds = run.train.steps * operations / max(product_rates().values())
-    tokens = run.evaluate.tokens
-    parts = {
-        "harvest": Part(
-            rows,
-            rows * (width * BYTES[run.harvest.dtype] + 8),
-            model_memory + 8 * run.harvest.rows_per_shard * width,
-            rows * pace.to_site if pace else None,
-        ),
-        "train": Part(
-            run.train.steps * batch,
-            (KEPT + 1) * 8 * parameters + 4 * parameters,
-            8 * parameters + 16 * batch * largest + 8 * batch * width,
-            train_seconds,
-        ),
-        "evaluate": Part(
-            tokens,
-            1 << 20,
-            model_memory + 4 * parameters,
-            tokens * (pace.to_end + (len(arms) + 2) * (pace.to_end - pace.to_site)) if pace else None,
-        ),
-    }
-    return parts
+def estimate(workspace: Workspace, stages: Sequence[StageName], *, sweep: bool) -> dict[StageName, Stage]:
+    """The needs of stages that one process runs one after another. Raises what a wrong setting raises."""
+    run, facts = workspace.run, gather(workspace, stages)
+    pace = model_pace(workspace) if facts.model else None
+    found: dict[StageName, Stage] = {}
+    for number, stage in enumerate(stages):
+        here = replace(facts, before=tuple(stages[:number]))
+        arms = partial(_arms, workspace, stage, here.width, sweep)
+        memory = memory_of(stage, run, arms(run), here)
+        tokens, disk, seconds = _reckoned(stage, run, arms(run), facts, pace)
+        found[stage] = Stage(tokens, disk, memory, seconds, tuple(cheapest(stage, run, arms, here)))
+    return found
 
 
-def say(parts: dict[str, Part], only: tuple[str, ...] = ()) -> None:
-    """Print an estimate as a table."""
-    print(f"{'stage':<10} {'tokens':>14} {'disk':>10} {'memory':>10} {'time':>10}")
-    for name, part in parts.items():
-        if not only or name in only:
-            clock = "after fetch" if part.seconds is None else _clock(part.seconds)
-            print(f"{name:<10} {part.tokens:>14,} {_size(part.disk):>10} {_size(part.memory):>10} {clock:>10}")
-    memory = max(part.memory for part in parts.values())
-    if memory > available_memory():
-        print(
-            f"warning: {_size(memory)} of memory wanted, {_size(available_memory())} free: lower batches.size or the widths"
-        )
+def advice(workspace: Workspace, stage: StageName, *, sweep: bool) -> tuple[Memory | None, list[Change]]:
+    """The memory of a stage, and what would lessen it."""
+    facts = gather(workspace, [stage])
+    arms = partial(_arms, workspace, stage, facts.width, sweep)
+    return memory_of(stage, workspace.run, arms(workspace.run), facts), cheapest(stage, workspace.run, arms, facts)
 
 
-def available_memory() -> int:
-    """Bytes of memory that a new process can take."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-@cache
-def product_rates() -> dict[str, float]:
-    """Floating-point operations a second of x W^T with encoder shapes, medians of five: PyTorch's BLAS, numpy's, and our kernels.
-
-    Ours chooses entries while it multiplies, so its rate has the choosing in it.
-    """
-    x, encoder = torch.randn(2048, 576), torch.randn(4096, 576)
-    ways: dict[str, Callable[[], object]] = {
-        "MKL" if torch.backends.mkl.is_available() else "PyTorch": lambda: torch.mm(x, encoder.T),
-        "numpy": lambda: np.matmul(x.numpy(), encoder.numpy().T),
-    }
-    if kernels.serves(x):
-        center, high = torch.zeros(576), torch.full((4096,), 1e9)
-        ways["kernels"] = lambda: kernels.outside(x, center, encoder, high, -high, 1)
-    operations = 2 * 2048 * 576 * 4096
-    return {name: operations / statistics.median(_seconds(way, 6)[1:]) for name, way in ways.items()}
-
-
-def _pace(workspace: Workspace) -> ModelPace | None:
-    name = workspace.run.model.name
-    if name in CATALOGUE and not is_fetched(name):
-        return None
-    model = workspace.language_model.model
-    site = locate(model, workspace.run.harvest.site)
-    few = workspace.source("train").inputs(0, 4)
-    width = capture(model, [site], **few.arguments)[site].shape[-1]
-    to_site = min(_seconds(lambda: capture(model, [site], **few.arguments))) / few.keep.numel()
-    to_end = min(_seconds(lambda: model(**few.arguments))) / few.keep.numel()
-    memory = sum(p.numel() * p.element_size() for p in model.parameters())
-    return ModelPace(width, memory, to_site, max(to_site, to_end))
-
-
-def _seconds(run: Callable[[], object], runs: int = 3) -> list[float]:
-    """How long it takes, time after time."""
-    times: list[float] = []
-    with torch.inference_mode():
-        for _ in range(runs):
-            started = time.perf_counter()
-            run()
-            times.append(time.perf_counter() - started)
-    return times
-
-
-def _known_width(workspace: Workspace) -> int:
-    material = CATALOGUE[workspace.run.model.name]
-    if material.width is None:
+def gather(workspace: Workspace, stages: Sequence[StageName]) -> Facts:
+    """Measure what the memory of some stages depends on, what is smallest first. Raises MissingMaterial."""
+    kernels.prepare()
+    product_rates()
+    shards, width = _store(workspace)
+    width = width or _catalogued_width(workspace)
+    if width:
+        _rehearse_all(workspace, width)
+    give_back()
+    libraries = resident()
+    model: ModelMemory | None = None
+    if (set(stages) - {"train"} or not width) and _is_here(workspace):
+        model = measure_model(workspace)
+        width = width or model.width
+    if not width:
         raise MissingMaterial(
-            f"{material.name} is not here",
+            f"{workspace.run.model.name} is not here",
             expected="a model to measure",
-            do=f"Run `assay materials {material.name}` first.",
+            do=f"Run `assay materials {workspace.run.model.name}` first.",
         )
-    return material.width
+    resumes = any((workspace.folder / "training").glob("step-*"))
+    return Facts(width, libraries, model, shards, resumes)
 
 
-def _size(count: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
+def say(stages: Mapping[StageName, Stage]) -> None:
+    """Print an estimate: a line a stage, then its memory part by part, and what would lessen it."""
+    print(f"{'stage':<10} {'tokens':>14} {'disk':>10} {'memory':>10} {'time':>10}")
+    for name, stage in stages.items():
+        memory = "after fetch" if stage.memory is None else in_words(stage.memory.peak.total)
+        clock = "–" if stage.seconds is None else _clock(stage.seconds)
+        print(f"{name:<10} {stage.tokens:>14,} {in_words(stage.disk):>10} {memory:>10} {clock:>10}")
+    for name, stage in stages.items():
+        if stage.memory:
+            _say_memory(name, stage.memory, stage.changes)
+
+
+def _say_memory(name: StageName, memory: Memory, changes: Sequence[Change]) -> None:
+    peak = memory.peak
+    print(f"\n{name}: {in_words(peak.total)} in memory at the most, when {peak.when}")
+    for part in peak.parts:
+        print(f"  {in_words(part.bytes):>10}  {part.what}")
+    what, most = min(bounds().items(), key=lambda bound: bound[1])
+    if peak.total > most:
+        print(f"warning: that is more than the {in_words(most)} that this process may have ({what})")
+    if changes:
+        print("less memory, the cheapest first:")
+        print("\n".join(f"  {change}" for change in changes))
+
+
+def _reckoned(
+    stage: StageName, run: Run, arms: Arms, facts: Facts, pace: ModelPace | None
+) -> tuple[int, int, float | None]:
+    """Tokens, bytes on disk and seconds of a stage."""
+    width, latents = facts.width, [settings.width for settings in arms.values()]
+    parameters = 2 * width * sum(latents)
+    if stage == "harvest":
+        rows = run.harvest.tokens
+        return rows, rows * (width * DTYPES[run.harvest.dtype].itemsize + 8), rows * pace.to_site if pace else None
+    if stage == "train":
+        seconds = training_seconds(run.train.steps, run.batches.size, width, latents)
+        return run.train.steps * run.batches.size, (KEPT + 1) * 8 * parameters + 4 * parameters, seconds
+    if stage == "evaluate":
+        tokens = run.evaluate.tokens
+        return tokens, 1 << 20, pace.evaluation(tokens, len(arms)) if pace else None
+    return sum((facts.shards or Shards.planned(run)).rows), 1 << 20, None
+
+
+def _arms(workspace: Workspace, stage: StageName, width: int, sweep: bool, run: Run) -> Arms:
+    """The dictionaries of a stage: those to train, or those that were trained where some were."""
+    if stage in ("evaluate", "examples"):
+        both = run.arms(width, sweep=True) | run.arms(width, sweep=False)
+        there = {
+            name: settings for name, settings in both.items() if (workspace.folder / "dictionaries" / name).is_dir()
+        }
+        if there:
+            return there
+    return run.arms(width, sweep=sweep)
+
+
+def _rehearse_all(workspace: Workspace, width: int) -> None:
+    """Make every rehearsal that the stages will ask for, so that what it loads is counted with the libraries."""
+    run = workspace.run
+    for settings in run.arms(width, sweep=False).values():
+        rehearse(settings, run.train, batch=run.batches.size, sample=run.train.sample_rows)
+
+
+def _store(workspace: Workspace) -> tuple[Shards | None, int | None]:
+    """The shards of the store and its width, if there is one."""
+    try:
+        description = open_description(workspace.store_folder())
+    except MissingMaterial:
+        return None, None
+    return Shards(description.shards, DTYPES[description.dtype].itemsize), description.width
+
+
+def _is_here(workspace: Workspace) -> bool:
+    name = workspace.run.model.name
+    return name not in CATALOGUE or is_fetched(name)
+
+
+def _catalogued_width(workspace: Workspace) -> int | None:
+    material = CATALOGUE.get(workspace.run.model.name)
+    return material.width if material else None
 
 
 def _clock(seconds: float) -> str:

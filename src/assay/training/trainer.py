@@ -209,6 +209,7 @@ def train(
             scale = Scale.of(sample)
             for dictionary in fresh:
                 dictionary.start(sample.to(dictionary.atoms.device), scale)
+            del sample  # as large as many batches
     leaders = _alike(dictionaries)
     schedule, batches = config.schedule(), store.batches(begin)
     started, waited = time.perf_counter(), 0.0
@@ -231,6 +232,7 @@ def train(
                 arms[name] = trainee.measure(step, result, loss.detach())
             if done in config.resampling_steps():
                 trainee.resample(step, result, _generator(config.seed, index, name))
+            del step, result, loss  # or the codes of this arm would be there while the next one works
         if logged:
             seconds = time.perf_counter() - started
             read = (done - begin) * store.batch_size
@@ -299,7 +301,7 @@ class Keeper:
         states = {name: trainee.state() for name, trainee in self.trainees.items()}
         for name, state in states.items():
             for key, tensor in state.items():
-                if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                if tensor.is_floating_point() and not torch.isfinite(torch.stack(tensor.aminmax())).all():
                     raise Diverged(
                         f"{key} of {name} is not finite after step {step}",
                         expected="finite parameters",
