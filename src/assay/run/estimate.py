@@ -18,7 +18,7 @@ from assay.run.advice import Change, cheapest, in_words
 from assay.run.available import bounds, give_back, resident
 from assay.run.memory import Facts, Memory, Shards, StageName, memory_of
 from assay.run.model_memory import ModelMemory, measure_model
-from assay.run.pace import ModelPace, model_pace, product_rates, training_seconds
+from assay.run.pace import ModelPace, model_pace, training_seconds
 from assay.run.rehearsal import rehearse
 from assay.run.settings import Run
 from assay.run.stages import Workspace
@@ -66,7 +66,6 @@ def advice(workspace: Workspace, stage: StageName, *, sweep: bool) -> tuple[Memo
 def gather(workspace: Workspace, stages: Sequence[StageName]) -> Facts:
     """Measure what the memory of some stages depends on, what is smallest first. Raises MissingMaterial."""
     kernels.prepare()
-    product_rates()
     shards, width = _store(workspace)
     width = width or _catalogued_width(workspace)
     if width:
