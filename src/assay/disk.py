@@ -97,7 +97,7 @@ def _layout(tensors: Mapping[str, Tensor]) -> tuple[list[str], bytes]:
 
 
 def _bytes_of(tensor: Tensor) -> memoryview:
-    return memoryview(tensor.detach().contiguous().cpu().flatten().view(torch.uint8).numpy())
+    return tensor.detach().contiguous().cpu().flatten().view(torch.uint8).numpy().data
 
 
 def _joined(parts: Iterable[memoryview]) -> Iterator[bytearray | memoryview]:

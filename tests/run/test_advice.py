@@ -82,7 +82,13 @@ def test_what_only_costs_time_comes_first_in_a_harvest_and_an_evaluation() -> No
 
 def test_changes_that_save_next_to_nothing_are_left_out() -> None:
     small = run(
-        **{"batches.size": 16, "batches.window": 1, "dictionaries.gated.width": 64, "dictionaries.topk.width": 64}
+        **{
+            "batches.size": 16,
+            "batches.window": 1,
+            "train.sample_rows": 64,
+            "dictionaries.gated.width": 64,
+            "dictionaries.topk.width": 64,
+        }
     )
     assert cheapest("train", small, arms(), FACTS) == []
 

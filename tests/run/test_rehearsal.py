@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -85,7 +86,7 @@ def test_runs_that_take_different_paths_still_give_an_answer(monkeypatch: pytest
     def wandering(*given: Any) -> Take:
         take = real(*given)
         extra = ((0, 1),) * next(paths)
-        return Take(take.sizes, (*take.events, *extra), take.step, take.kept, take.parameters, take.dense)
+        return replace(take, events=(*take.events, *extra))
 
     monkeypatch.setattr(rehearsal, "_MADE", {})
     monkeypatch.setattr(rehearsal, "_take", wandering)

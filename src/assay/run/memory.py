@@ -8,20 +8,24 @@ arithmetic on the settings.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from assay.activations import shard
 from assay.activations.manifest import DTYPES
-from assay.activations.shard import ROWS_AT_ONCE
 from assay.analysis.firings import CHUNK, POOL, POOL_BYTES
-from assay.dictionary import Dictionary
+from assay.dictionary import ROWS_AT_ONCE, Dictionary
 from assay.run.model_memory import ModelMemory, shard_bytes
 from assay.run.rehearsal import Rehearsal, rehearse
 from assay.run.settings import Run
 
 StageName = Literal["harvest", "train", "evaluate", "examples"]
 FLOAT, DOUBLE, INTEGER = 4, 8, 8
+KEPT_FREE = 32 << 20
+"""Freed memory that the allocator is taken to keep: half of the most that glibc leaves unreturned on its heap (twice its largest
+threshold for mapping an allocation by itself, 32 MiB)."""
+LIBRARIES = "interpreter and libraries"
 ACTIVE = 64
 """Latents taken to be active in a row once trained, for what grows with them; no setting says how many will be."""
 
@@ -45,6 +49,10 @@ class Moment:
     def total(self) -> int:
         """Bytes of all parts."""
         return sum(part.bytes for part in self.parts)
+
+    def after(self, held: tuple[Part, ...]) -> Moment:
+        """The same moment of a stage that holds something all the time."""
+        return Moment(self.when, (*held, *self.parts))
 
 
 @dataclass(frozen=True)
@@ -107,8 +115,8 @@ def memory_of(stage: StageName, run: Run, arms: Mapping[str, Dictionary.Config],
     return moments(run, arms, facts, facts.model)
 
 
-def _libraries(facts: Facts) -> Part:
-    return Part("interpreter and libraries", facts.libraries)
+def _process(facts: Facts) -> tuple[Part, Part]:
+    return Part(LIBRARIES, facts.libraries), Part("freed memory that the allocator keeps", KEPT_FREE)
 
 
 def _texts(model: ModelMemory) -> Part:
@@ -135,67 +143,66 @@ def _harvest(run: Run, arms: Mapping[str, Dictionary.Config], facts: Facts, mode
     rows = min(settings.tokens, settings.rows_per_shard + run.source.context)
     contexts = min(settings.batch_contexts, -(-rows // run.source.context))
     held = (
-        _libraries(facts),
+        *_process(facts),
         Part("language model, as far as the site, and its libraries", model.to_site),
         _texts(model),
         Part(f"shard of {rows:,} rows", shard_bytes(rows, width, DTYPES[settings.dtype].itemsize)),
     )
     forward = Part(f"forward pass of {contexts} contexts", model.read(contexts, run.source.context))
-    sums = Part("sums of a shard in float64", 3 * DOUBLE * min(rows, ROWS_AT_ONCE) * width)
-    loading = Moment("the model is loaded", (_libraries(facts), Part("language model while loaded", model.loading)))
+    sums = Part("sums of a shard in float64", 3 * DOUBLE * min(rows, shard.ROWS_AT_ONCE) * width)
+    loading = Moment("the model is loaded", (*_process(facts), Part("language model while loaded", model.loading)))
     return Memory((Moment("contexts are read", (*held, forward)), Moment("a shard is written", (*held, sums)), loading))
 
 
 def _train(run: Run, arms: Mapping[str, Dictionary.Config], facts: Facts) -> Memory:
-    rehearsals = {name: _rehearsal(run, settings) for name, settings in arms.items()}
-    width, batch, sample = facts.width, run.batches.size, _sample(run, facts)
-    shapes = {name: (settings.width, width) for name, settings in arms.items()}
-    parameters = sum(made.parameters(*shapes[name]) for name, made in rehearsals.items())
-    kept = sum(made.kept(*shapes[name]) for name, made in rehearsals.items())
+    width, rehearsed = facts.width, {name: _rehearsal(run, settings) for name, settings in arms.items()}
+    kept = {name: made.kept(arms[name].width, width) for name, made in rehearsed.items()}
+    parameters = sum(made.parameters(arms[name].width, width) for name, made in rehearsed.items())
     held = (
-        _libraries(facts),
+        *_process(facts),
         *_left(facts),
         _window(run, facts),
         Part(f"parameters of {len(arms)} dictionaries", parameters),
-        Part("moments of Adam, counts of silence", kept - parameters),
+        Part("moments of Adam, counts of silence", sum(kept.values()) - parameters),
     )
-    starts = {name: made.start(sample, *shapes[name]) for name, made in rehearsals.items()}
-    steps = {name: made.step(batch, *shapes[name]) for name, made in rehearsals.items()}
-    first, largest = max(starts, key=starts.__getitem__), max(steps, key=steps.__getitem__)
-    codes = "dense codes, as at first" if rehearsals[largest].dense else "sparse codes"
-    moments = [
-        Moment(
-            "dictionaries are fitted to a sample",
-            (
-                *held,
-                Part(f"sample of {sample:,} rows", FLOAT * sample * width),
-                Part(f"start of {first}", starts[first]),
-            ),
-        ),
-        Moment(
-            "a dictionary makes a step",
-            (
-                *held,
-                Part(f"batch of {batch:,} rows, raw and scaled", 2 * FLOAT * batch * width),
-                Part(f"step of {largest}, {codes}", steps[largest]),
-            ),
-        ),
-    ]
+    moments = [*_fitting(run, arms, facts, rehearsed), _stepping(run, arms, facts, rehearsed)]
     if facts.resumes:
-        states = {name: made.kept(*shapes[name]) for name, made in rehearsals.items()}
-        largest = max(states, key=states.__getitem__)
-        moments.append(
-            Moment("a checkpoint is read", (*held, Part(f"checkpoint of {largest}, mapped", states[largest])))
-        )
-    return Memory(tuple(moments))
+        largest = max(kept, key=kept.__getitem__)
+        moments.append(Moment("a checkpoint is read", (Part(f"checkpoint of {largest}, mapped", kept[largest]),)))
+    return Memory(tuple(moment.after(held) for moment in moments))
+
+
+def _fitting(
+    run: Run, arms: Mapping[str, Dictionary.Config], facts: Facts, rehearsed: Mapping[str, Rehearsal]
+) -> Iterator[Moment]:
+    """The sample that new dictionaries start from is read, then they start from it."""
+    shards, width = facts.shards or Shards.planned(run), facts.width
+    rows = min(run.train.sample_rows, sum(shards.rows))
+    sample = Part(f"sample of {rows:,} rows", FLOAT * rows * width)
+    count, _ = shards.window(run.batches.window)
+    share = Part("share of one shard", rows // count * width * (shards.itemsize + FLOAT))
+    yield Moment("a sample is read", (sample, share))
+    doubles = Part("some rows in float64", min(rows, ROWS_AT_ONCE) * width * (FLOAT + 3 * DOUBLE))
+    yield Moment("a sample is scaled", (sample, doubles))
+    starts = {name: made.start(rows, arms[name].width, width) for name, made in rehearsed.items()}
+    first = max(starts, key=starts.__getitem__)
+    yield Moment("dictionaries start from a sample", (sample, Part(f"start of {first}", starts[first])))
+
+
+def _stepping(
+    run: Run, arms: Mapping[str, Dictionary.Config], facts: Facts, rehearsed: Mapping[str, Rehearsal]
+) -> Moment:
+    """The arm whose step takes the most; one steps at a time."""
+    rows, width = run.batches.size, facts.width
+    steps = {name: made.step(rows, arms[name].width, width) for name, made in rehearsed.items()}
+    largest = max(steps, key=steps.__getitem__)
+    codes = "dense codes, as at first" if rehearsed[largest].dense else "sparse codes"
+    batch = Part(f"batch of {rows:,} rows, raw and scaled", 2 * FLOAT * rows * width)
+    return Moment("a dictionary makes a step", (batch, Part(f"step of {largest}, {codes}", steps[largest])))
 
 
 def _rehearsal(run: Run, settings: Dictionary.Config) -> Rehearsal:
     return rehearse(settings, run.train, batch=run.batches.size, sample=run.train.sample_rows)
-
-
-def _sample(run: Run, facts: Facts) -> int:
-    return min(run.train.sample_rows, sum((facts.shards or Shards.planned(run)).rows))
 
 
 def _dictionaries(run: Run, arms: Mapping[str, Dictionary.Config], facts: Facts) -> Part:
@@ -205,7 +212,7 @@ def _dictionaries(run: Run, arms: Mapping[str, Dictionary.Config], facts: Facts)
 
 def _evaluate(run: Run, arms: Mapping[str, Dictionary.Config], facts: Facts, model: ModelMemory) -> Memory:
     left = (_window(run, facts),) if "train" in facts.before else ()
-    held = (_libraries(facts), *left, _dictionaries(run, arms, facts))
+    held = (*_process(facts), *left, _dictionaries(run, arms, facts))
     scored = model.scored(len(arms), run.source.context, run.evaluate.at_once)
     passes = Part(f"passes of a context for {len(arms)} dictionaries", scored)
     whole = Part("language model and its libraries", model.to_end)
@@ -220,13 +227,14 @@ def _examples(run: Run, arms: Mapping[str, Dictionary.Config], facts: Facts, mod
     rows, (_, mapped) = sum(shards.rows), shards.window(1)
     firings, chunk = min(POOL + CHUNK * ACTIVE, rows * ACTIVE), min(CHUNK, rows)
     held = (
-        _libraries(facts),
+        *_process(facts),
         *((_window(run, facts),) if "train" in facts.before else ()),
         _dictionaries(run, arms, facts),
         Part("language model and its libraries", model.to_end),
         _texts(model),
         Part("shard, mapped", mapped * facts.width * shards.itemsize),
     )
-    encoding = Part(f"{chunk:,} rows, raw, scaled and packed", 3 * FLOAT * chunk * facts.width)
+    encoded = Part(f"{chunk:,} rows, raw, scaled and packed", 3 * FLOAT * chunk * facts.width)
     pool = Part(f"pool of {firings:,} firings while it is pruned", firings * POOL_BYTES)
-    return Memory((Moment("rows are encoded", (*held, encoding)), Moment("firings are collected", (*held, pool))))
+    moments = Moment("rows are encoded", (encoded,)), Moment("firings are collected", (pool,))
+    return Memory(tuple(moment.after(held) for moment in moments))

@@ -60,8 +60,10 @@ class Take:
 
     sizes: tuple[int, ...]
     events: tuple[tuple[int, int], ...]
+    start: int
+    """Where among the events the fit to a sample begins; before it the dictionary is built."""
     step: int
-    """Where among the events the step begins."""
+    """Where the step begins."""
     kept: frozenset[int]
     """Allocations that are there at the end."""
     parameters: frozenset[int]
@@ -93,8 +95,8 @@ class Rehearsal:
         return self._total(self.take.kept, latents, depth)
 
     def start(self, sample: int, latents: int, depth: int) -> int:
-        """Bytes that building and fitting to a sample take at most, beside the sample and what stays."""
-        return self._most(self.take.events[: self.take.step], Shape(sample, latents, depth))
+        """Bytes that starting from a sample takes at most, beside the sample and what stays."""
+        return self._most(self.take.events[self.take.start : self.take.step], Shape(sample, latents, depth))
 
     def step(self, rows: int, latents: int, depth: int) -> int:
         """Bytes that a step takes at most, beside its rows and what stays."""
@@ -163,6 +165,7 @@ def _take(settings: Dictionary.Config, train: TrainConfig, shape: Shape, dies: b
     with Tally() as tally:
         dictionary = settings.resized(d_in=shape.depth, width=shape.latents).build()
         trainee = Trainee(dictionary, train)
+        start = len(tally.events)
         dictionary.start(rows, unscaled)
         begin = len(tally.events)
         silent = trainee.dead.silent[: shape.latents // 2]
@@ -180,6 +183,7 @@ def _take(settings: Dictionary.Config, train: TrainConfig, shape: Shape, dies: b
         return Take(
             tuple(tally.sizes),
             tuple(tally.events),
+            start,
             begin,
             frozenset(tally.alive()),
             frozenset(number for number in parameters if number is not None),
