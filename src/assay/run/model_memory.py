@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from assay.activations.manifest import DTYPES
 from assay.activations.plan import plan
@@ -21,6 +22,8 @@ from assay.run.available import give_back, resident
 from assay.run.stages import Workspace
 from assay.run.tally import Tally
 from assay.sites import locate
+from assay.sites.address import unwrapped
+from assay.sites.structure import token_embedding
 
 REFERENCES = 3
 """Forwards that every evaluation makes: clean, zero and mean."""
@@ -88,6 +91,7 @@ def measure_model(workspace: Workspace) -> ModelMemory:
     few = min(len(source), 2)
     width, one = _forward(workspace, _First(source, 1))
     _, two = _forward(workspace, _First(source, few))
+    _read_embedding(model)
     give_back()
     to_site = resident() - before - texts
     scoring, vocabulary = _scoring(workspace, width)
@@ -104,6 +108,13 @@ def measure_model(workspace: Workspace) -> ModelMemory:
         forward=Growing(one, two - one if few > 1 else one),
         scoring=scoring,
     )
+
+
+def _read_embedding(model: nn.Module) -> None:
+    """Read what a few contexts leave unread of an embedding that is mapped from its file; a harvest needs most of it."""
+    if path := token_embedding(model):
+        for parameter in unwrapped(model).get_submodule(path).parameters():
+            parameter.detach().sum()
 
 
 @dataclass(frozen=True)
