@@ -12,7 +12,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -138,12 +138,12 @@ def measure(cases: Sequence[Case], folder: Path, meta: dict[str, Any]) -> None:
         results.save(folder / "memory.json", [row], KEY, meta)
 
 
-def measured(case: Case) -> Row:
-    """The row of a case."""
+def measured(case: Case, prepare: Callable[[Case, Path], Any] | None = None) -> Row:
+    """The row of a case; `prepare` makes what it needs in this process."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         (folder / "run.toml").write_text(case.toml(folder), encoding="utf-8")
-        ask("prepare", case, folder)
+        prepare(case, folder) if prepare else ask("prepare", case, folder)
         estimate = ask("estimate", case, folder)
         peak = ask("run", case, folder)["peak"]
     return {

@@ -110,7 +110,7 @@ def test_harvest(write, tmp_path: Path) -> None:
 
 
 def test_evaluation(write, tmp_path: Path) -> None:
-    dials = list(range(1, 17))
+    dials = list(range(1, 9))
     case = Case("e", "evaluate", TINY, arms={"topk": arm("topk", 65_536)}, sweep={"topk": dials},
                 settings={"harvest.tokens": 2000, "evaluate.tokens": 100})  # fmt: skip
     path, out = write(case), tmp_path / "out"

@@ -100,7 +100,7 @@ class Facts:
     shards: Shards | None = None
     """Of the store that is there; None before the harvest."""
     resumes: bool = False
-    """Whether there are checkpoints to go on from."""
+    """Whether there is a checkpoint to go on from: then nothing is fitted, and the first steps may be sparse already."""
     before: tuple[StageName, ...] = ()
     """Stages that this process has run already; it still holds the model, the texts and a window of the store."""
 
@@ -135,7 +135,10 @@ def _left(facts: Facts) -> list[Part]:
 def _window(run: Run, facts: Facts) -> Part:
     shards = facts.shards or Shards.planned(run)
     count, rows = shards.window(run.batches.window)
-    return Part(f"window of {count} shards, mapped, and its order", rows * (facts.width * shards.itemsize + INTEGER))
+    return Part(
+        f"window of shards ({count}), mapped, and its order",
+        rows * (facts.width * shards.itemsize + INTEGER),
+    )
 
 
 def _harvest(run: Run, arms: Mapping[str, Dictionary.Config], facts: Facts, model: ModelMemory) -> Memory:
@@ -161,15 +164,16 @@ def _train(run: Run, arms: Mapping[str, Dictionary.Config], facts: Facts) -> Mem
     held = (
         *_process(facts),
         *_left(facts),
-        _window(run, facts),
-        Part(f"parameters of {len(arms)} dictionaries", parameters),
+        Part(f"parameters of {_dictionaries(len(arms))}", parameters),
         Part("moments of Adam, counts of silence", sum(kept.values()) - parameters),
     )
-    moments = [*_fitting(run, arms, facts, rehearsed), _stepping(run, arms, facts, rehearsed)]
+    reading = (*held, _window(run, facts))
+    step = _stepping(run, arms, facts, rehearsed).after(reading)
     if facts.resumes:
         largest = max(kept, key=kept.__getitem__)
-        moments.append(Moment("a checkpoint is read", (Part(f"checkpoint of {largest}, mapped", kept[largest]),)))
-    return Memory(tuple(moment.after(held) for moment in moments))
+        checkpoint = Part(f"checkpoint of {largest}, mapped", kept[largest])
+        return Memory((Moment("a checkpoint is read", (checkpoint,)).after(held), step))
+    return Memory((*(moment.after(reading) for moment in _fitting(run, arms, facts, rehearsed)), step))
 
 
 def _fitting(
@@ -205,16 +209,20 @@ def _rehearsal(run: Run, settings: Dictionary.Config) -> Rehearsal:
     return rehearse(settings, run.train, batch=run.batches.size, sample=run.train.sample_rows)
 
 
-def _dictionaries(run: Run, arms: Mapping[str, Dictionary.Config], facts: Facts) -> Part:
+def _parameters(run: Run, arms: Mapping[str, Dictionary.Config], facts: Facts) -> Part:
     taken = sum(_rehearsal(run, settings).parameters(settings.width, facts.width) for settings in arms.values())
-    return Part(f"{len(arms)} dictionaries", taken)
+    return Part(f"parameters of {_dictionaries(len(arms))}", taken)
+
+
+def _dictionaries(count: int) -> str:
+    return f"{count} dictionar{'y' if count == 1 else 'ies'}"
 
 
 def _evaluate(run: Run, arms: Mapping[str, Dictionary.Config], facts: Facts, model: ModelMemory) -> Memory:
     left = (_window(run, facts),) if "train" in facts.before else ()
-    held = (*_process(facts), *left, _dictionaries(run, arms, facts))
+    held = (*_process(facts), *left, _parameters(run, arms, facts))
     scored = model.scored(len(arms), run.source.context, run.evaluate.at_once)
-    passes = Part(f"passes of a context for {len(arms)} dictionaries", scored)
+    passes = Part(f"passes of a context for {_dictionaries(len(arms))}", scored)
     whole = Part("language model and its libraries", model.to_end)
     moments = [Moment("a context is scored", (*held, whole, _texts(model), passes))]
     if not facts.before:
@@ -229,7 +237,7 @@ def _examples(run: Run, arms: Mapping[str, Dictionary.Config], facts: Facts, mod
     held = (
         *_process(facts),
         *((_window(run, facts),) if "train" in facts.before else ()),
-        _dictionaries(run, arms, facts),
+        _parameters(run, arms, facts),
         Part("language model and its libraries", model.to_end),
         _texts(model),
         Part("shard, mapped", mapped * facts.width * shards.itemsize),
