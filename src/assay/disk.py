@@ -11,9 +11,8 @@ import json
 import os
 import shutil
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +41,13 @@ DTYPES = {
 """What a safetensors file calls the dtypes that are written; tensors of the later ones come first in it."""
 
 
-def write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes | TensorBytes) -> None:
     """Put `data` at `path`: a reader sees all of it or none. Raises OutOfDisk."""
-    _write(path, [data], len(data))
-
-
-def _write(path: Path, blocks: Iterable[bytes | bytearray | memoryview], size: int) -> None:
     part = path.with_name(f"{path.name}.part{os.getpid()}")
-    with room_for(path, size):
+    with room_for(path, len(data)):
         try:
             with open(part, "wb") as file:
-                for block in blocks:
+                for block in [data] if isinstance(data, bytes) else data:
                     file.write(block)
                 file.flush()
                 os.fsync(file.fileno())
@@ -68,54 +63,54 @@ def write_json(path: Path, record: Any) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> tuple[int, str]:
-    """A safetensors file, written like `write` but never in memory as a whole; returns its size and xxh3-128."""
-    names, header = _layout(tensors)
-    size = len(header) + sum(tensor.nbytes for tensor in tensors.values())
-    digest = xxhash.xxh3_128()
-
-    def blocks() -> Iterator[bytearray | memoryview]:
-        for block in _joined(chain([memoryview(header)], (_bytes_of(tensors[name]) for name in names))):
-            digest.update(block)
-            yield block
-
-    _write(path, blocks(), size)
-    return size, digest.hexdigest()
+    """A safetensors file, written like `write`; returns its size and xxh3-128."""
+    data = TensorBytes(tensors)
+    write(path, data)
+    return len(data), data.digest.hexdigest()
 
 
-def _layout(tensors: Mapping[str, Tensor]) -> tuple[list[str], bytes]:
-    """The order of the tensors in a file, and all that comes before them: the same as safetensors gives them."""
-    ranks = {dtype: rank for rank, dtype in enumerate(DTYPES)}
-    names = sorted(sorted(tensors), key=lambda name: -ranks[tensors[name].dtype])
-    entries, end = {}, 0
-    for name in names:
-        begin, end = end, end + tensors[name].nbytes
-        kind, shape = DTYPES[tensors[name].dtype], list(tensors[name].shape)
-        entries[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
-    text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return names, struct.pack("<Q", len(text)) + text
+class TensorBytes:
+    """The bytes of a safetensors file, the same that safetensors would write, a block at a time and never in memory as a whole."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        ranks = {dtype: rank for rank, dtype in enumerate(DTYPES)}
+        names = sorted(sorted(tensors), key=lambda name: -ranks[tensors[name].dtype])
+        entries, self.size = {}, 0
+        for name in names:
+            begin, self.size = self.size, self.size + tensors[name].nbytes
+            kind, shape = DTYPES[tensors[name].dtype], list(tensors[name].shape)
+            entries[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, self.size]}
+        text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)
+        self.header = struct.pack("<Q", len(text)) + text
+        self.tensors = [tensors[name] for name in names]
+        self.digest = xxhash.xxh3_128()
+        """Of the blocks that were taken."""
+
+    def __len__(self) -> int:
+        return len(self.header) + self.size
+
+    def __iter__(self) -> Iterator[bytearray | memoryview]:
+        """Blocks: large tensors as they lie in memory, small neighbours put together, so that each is worth a call of the system."""
+        block = bytearray(self.header)
+        for part in map(_bytes_of, self.tensors):
+            if block and len(block) + len(part) > BLOCK:
+                yield self._digested(block)
+                block = bytearray()
+            if len(part) > BLOCK:
+                yield self._digested(part)
+            else:
+                block += part
+        if block:
+            yield self._digested(block)
+
+    def _digested(self, block: bytearray | memoryview) -> bytearray | memoryview:
+        self.digest.update(block)
+        return block
 
 
 def _bytes_of(tensor: Tensor) -> memoryview:
     return tensor.detach().contiguous().cpu().flatten().view(torch.uint8).numpy().data
-
-
-def _joined(parts: Iterable[memoryview]) -> Iterator[bytearray | memoryview]:
-    """The same bytes with small neighbours put together, so that each block is worth a call of the system."""
-    block = bytearray()
-    for part in parts:
-        if len(block) + len(part) <= BLOCK:
-            block += part
-            continue
-        if block:
-            yield block
-            block = bytearray()
-        if len(part) <= BLOCK:
-            block += part
-        else:
-            yield part
-    if block:
-        yield block
 
 
 def append_line(path: Path, record: Mapping[str, Any]) -> None:
