@@ -25,7 +25,7 @@ from assay.sites import Site
 
 CONTEXTS = 8
 """Contexts that run at once where dictionaries can't share a forward."""
-POSITIONS = 128
+POSITIONS = 32
 """Positions whose distributions over the vocabulary are compared at once."""
 
 
