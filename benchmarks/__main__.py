@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import crossover, page, products, results, scaling, screening, startup, step, stream, trajectory
+from benchmarks import crossover, memory, page, products, results, scaling, screening, startup, step, stream, trajectory
 from benchmarks.real import Amount
 from benchmarks.results import RESULTS, say
 
@@ -19,9 +19,10 @@ from benchmarks.results import RESULTS, say
 def full(folder: Path) -> None:
     """What `make bench` runs: hours on two cores."""
     arguments = [] if folder == RESULTS else ["--results", str(folder)]
-    for part in (step, scaling, stream, startup, trajectory, products, crossover, screening):
+    for part in (step, scaling, stream, startup, trajectory, products, crossover, screening, memory):
         part.main(arguments)
     page.write(page.PAGE, folder)
+    page.write_memory(page.MEMORY, folder)
     page.write_readme(page.README, folder)
 
 
@@ -66,6 +67,7 @@ def quick(folder: Path) -> None:
         trained=(None, screening.Screen(288, 4)), seeds=(0,), train_width=256, steps=20,
     )  # fmt: skip
     screening.measure(screens, folder, meta)
+    memory.measure(memory.QUICK, folder, meta)
     copied = folder / page.PAGE.name
     shutil.copy(page.PAGE, copied)
     page.write(copied, folder)

@@ -1,9 +1,9 @@
-"""docs/speed.md, its plot and the README's table from results/*.json: text between markers is replaced, everything else is written by hand.
+"""docs/speed.md, its plot, docs/memory.md and the README's table from results/*.json: text between markers is made, the rest by hand.
 
     <!-- step -->            what stands here is generated
     <!-- /step -->
 
-python -m benchmarks.page             writes the page, the plot, and the table of the README
+python -m benchmarks.page             writes the pages, the plot, and the table of the README
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from benchmarks.plot import plot
 from benchmarks.results import RESULTS, ROOT
 
 PAGE = ROOT / "docs" / "speed.md"
+MEMORY = ROOT / "docs" / "memory.md"
 README = ROOT / "README.md"
 NOTHING = "Not measured yet: `make bench` does it."
 
@@ -73,6 +74,13 @@ def write(page: Path, folder: Path) -> None:
     page.write_text(text, encoding="utf-8")
 
 
+def write_memory(page: Path, folder: Path) -> None:
+    """Fill the table of estimated and measured memory."""
+    read = results.read(folder / "memory.json")
+    content = f"{tables.memory(read['rows'])}\n\n{provenance(read['meta'])}" if read["rows"] else NOTHING
+    page.write_text(fill(page.read_text(encoding="utf-8"), "memory", content), encoding="utf-8")
+
+
 def write_readme(readme: Path, folder: Path) -> None:
     """Fill the table of the README."""
     rows = results.read(folder / "step.json")["rows"]
@@ -84,9 +92,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.page", description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--memory", type=Path, default=MEMORY)
     parser.add_argument("--readme", type=Path, default=README)
     given = parser.parse_args(arguments)
     write(given.page, given.results)
+    write_memory(given.memory, given.results)
     write_readme(given.readme, given.results)
 
 

@@ -18,6 +18,7 @@ KINDS = {
     "topk": "TopK",
     "batch_topk": "BatchTopK",
 }
+MEMORY_STAGES = ("harvest", "train", "evaluate", "examples")
 MISSING = "–"
 
 
@@ -216,3 +217,21 @@ def trajectory(rows: Sequence[Row]) -> str:
         body.append((words, *shown, number(apart, digits), within))
     head = ("at the end", "assay", "dense reference", "largest difference of a seed", "means equal within the spread")
     return f"{len(seeds)} seeds:\n\n" + table(head, body)
+
+
+def memory(rows: Sequence[Row]) -> str:
+    """How far the estimates are off, and each case with what takes the most."""
+    ratios = [row["ratio"] for row in rows]
+    within = sum(abs(ratio - 1) <= 0.2 for ratio in ratios)
+    unseen = [row["ratio"] for row in rows if not row["seen"]]
+    words = f"{within} of {len(rows)} estimates are within 20 % of what was measured, from {min(ratios):.2f} to {max(ratios):.2f} of it"
+    words += f"; the {len(unseen)} unseen ones from {min(unseen):.2f} to {max(unseen):.2f}." if unseen else "."
+    head = ("stage", "case", "estimated, MiB", "measured, MiB", "ratio", "seen", "largest part, MiB")
+    body = []
+    for row in sorted(rows, key=lambda row: (MEMORY_STAGES.index(row["stage"]), not row["seen"])):
+        parts = {what: size for what, size in row["parts_mib"].items() if what != "interpreter and libraries"}
+        largest = max(parts, key=parts.__getitem__)
+        sizes = number(row["estimated_mib"], 0), number(row["measured_mib"], 0), number(row["ratio"])
+        seen = "yes" if row["seen"] else "no"
+        body.append((row["stage"], row["configuration"], *sizes, seen, f"{largest}: {number(parts[largest], 0)}"))
+    return f"{words}\n\n" + table(head, body)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save as serialised
 
 from assay import disk
 from assay.errors import CorruptData
@@ -36,6 +37,42 @@ def test_tensors_come_back_bit_for_bit(tensors):
     assert all(
         torch.equal(found[name], tensor) and found[name].dtype == tensor.dtype for name, tensor in TENSORS.items()
     )
+
+
+DTYPES = st.sampled_from(list(disk.DTYPES))
+SHAPES = st.lists(st.integers(0, 5), max_size=3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    kinds=st.dictionaries(st.text(min_size=1, max_size=9), st.tuples(DTYPES, SHAPES), max_size=6),
+    block=st.integers(1, 200),
+)
+def test_a_file_is_what_safetensors_would_write(tmp_path_factory, kinds, block):
+    made = {
+        name: (torch.arange(torch.Size(shape).numel()).view(shape) % 2).to(dtype)
+        for name, (dtype, shape) in kinds.items()
+    }
+    path = tmp_path_factory.mktemp("same") / "t"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(disk, "BLOCK", block)
+        size, digest = disk.write_tensors(path, made)
+    assert path.read_bytes() == serialised(made)
+    assert (size, digest) == (path.stat().st_size, disk.hash_file(path))
+
+
+def test_a_large_tensor_is_not_copied_to_be_written_or_read(tmp_path):
+    big = torch.ones(32 << 20)
+    before = peak_of_this_process()
+    disk.write_tensors(tmp_path / "t", {"big": big, "small": torch.ones(3)})
+    assert disk.read_tensors(tmp_path / "t")["small"].tolist() == [1, 1, 1]
+    assert peak_of_this_process() - before < big.nbytes // 2
+
+
+def peak_of_this_process() -> int:
+    Path("/proc/self/clear_refs").write_text("5")
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def test_tensors_in_any_memory_order_are_written(tmp_path):

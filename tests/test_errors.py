@@ -55,3 +55,35 @@ def test_any_value_is_shown_in_a_line(value):
 def test_what_is_short_is_shown_as_it_is():
     for value in (1, -2.5, "a\n", True, None, [1, "a"], {"a": 1}, 2**63):
         assert shown(value) == repr(value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(12, "Cannot allocate memory"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:119] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"
+        ),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:80] data. DefaultCPUAllocator: not enough memory: you tried to allocate"
+        ),
+        RuntimeError("unable to mmap 6480 bytes from file </x>: Cannot allocate memory (12)"),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    ],
+)
+def test_an_allocation_that_failed_is_known_by_what_it_says(error):
+    assert errors.ran_out_of_memory(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("mat1 and mat2"),
+        OSError(28, "No space left"),
+        errors.ConfigError("out of memory", expected="", do=""),
+    ],
+)
+def test_other_errors_are_not_taken_for_it(error):
+    assert not errors.ran_out_of_memory(error)

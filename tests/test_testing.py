@@ -154,9 +154,15 @@ class Misdialled(Settings):
     dial: ClassVar[str] = "sparsity.vaule"
 
 
+class Rigid(Settings):
+    def resized(self, *, d_in: int, width: int) -> Any:
+        return self
+
+
 MUTANTS = [
     ("settings", {"Config": Undescribed}, "every setting has a docstring"),
     ("settings", {"Config": Misdialled}, "vaule"),
+    ("resizes", {"Config": Rigid}, "resized to 40 latents"),
     ("terms_have_weights", {"losses": without_a_term}, "each term has a Weight"),
     ("terms_have_weights", {"losses": with_a_stray_term}, "each term has a Weight"),
     ("terms_are_unweighted", {"losses": weighted}, "'sparsity' stays the same"),

@@ -8,7 +8,7 @@ one row independent of another) and `losses` (the training rule, unweighted name
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -24,6 +24,8 @@ from assay.errors import ConfigError, CorruptData, Diverged, ShapeMismatch, show
 from assay.registry import Registry
 
 TENSORS, DESCRIPTION = "dictionary.safetensors", "dictionary.json"
+ROWS_AT_ONCE = 2048
+"""Rows of a sample that are in float64 at once."""
 
 
 class Weight(config.Config):
@@ -72,12 +74,32 @@ class Scale:
     @classmethod
     def of(cls, sample: Float[Tensor, "B D"]) -> Scale:
         """Fitted to the finite rows of a sample, in float64. Raises Diverged."""
-        rows = sample[torch.isfinite(sample).all(-1)].double()
-        if not len(rows):
+        finite = _finite_rows(sample)
+        if not finite.any():
             raise Diverged("no row of the sample is finite", expected="finite activations", do="Harvest them again.")
-        mean = rows.mean(0)
-        power = (rows - mean).square().sum(-1).mean()
+        mean, power = (
+            torch.zeros_like(sample[0], dtype=torch.float64),
+            torch.zeros((), dtype=torch.float64).to(sample.device),
+        )
+        for rows in _finite_doubles(sample, finite):
+            mean += rows.sum(0)
+        mean /= finite.sum()
+        for rows in _finite_doubles(sample, finite):
+            power += (rows - mean).square().sum()
+        power /= finite.sum()
         return cls(mean, power.sqrt() if power > 0 else torch.ones_like(power))
+
+
+def _finite_rows(x: Float[Tensor, "B D"]) -> Bool[Tensor, " B"]:
+    """Which rows hold neither NaN nor infinity, found without a copy of them."""
+    low, high = x.aminmax(dim=-1)
+    return torch.isfinite(low) & torch.isfinite(high)
+
+
+def _finite_doubles(x: Float[Tensor, "B D"], finite: Bool[Tensor, " B"]) -> Iterator[Float[Tensor, "_ D"]]:
+    """The finite rows in float64, some at a time."""
+    parts = zip(x.split(ROWS_AT_ONCE), finite.split(ROWS_AT_ONCE), strict=True)
+    return (rows[chosen].double() for rows, chosen in parts)
 
 
 class Dictionary(nn.Module, ABC):
@@ -109,6 +131,10 @@ class Dictionary(nn.Module, ABC):
         def build(self) -> Dictionary:
             """A new dictionary with these settings."""
             return self.owner(self)
+
+        def resized(self, *, d_in: int, width: int) -> Dictionary.Config:
+            """The same settings for another shape. A variant with settings that must add up to the width overrides it."""
+            return self.revised({"d_in": d_in, "width": width})
 
         def weights(self) -> dict[str, Weight]:
             """The weight of each loss term by name."""
@@ -184,7 +210,7 @@ class Dictionary(nn.Module, ABC):
     def scaled(self, activations: Float[Tensor, "... D"]) -> Float[Tensor, "B D"]:
         """(raw - mean) / scale. Raises ShapeMismatch."""
         self._check(activations)
-        return (activations.to(self.scale.dtype) - self.mean) / self.scale
+        return (activations.to(self.scale.dtype) - self.mean).div_(self.scale)
 
     @final
     def decode_scaled(self, codes: SparseCodes) -> Float[Tensor, "B D"]:
@@ -213,7 +239,9 @@ class Dictionary(nn.Module, ABC):
         scale = scale or Scale.of(sample)
         self.mean.copy_(scale.mean)
         self.scale.copy_(scale.scale)
-        self.start_from(self.scaled(sample[torch.isfinite(sample).all(-1)]))
+        if type(self).start_from is not Dictionary.start_from:
+            finite = _finite_rows(sample)
+            self.start_from(self.scaled(sample if finite.all() else sample[finite]))
 
     @final
     def scales_like(self, other: Dictionary) -> bool:

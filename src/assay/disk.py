@@ -14,48 +14,50 @@ import os
 import re
 import shutil
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 import xxhash
-from safetensors import SafetensorError
-from safetensors.torch import load as parse_safetensors
-from safetensors.torch import save as to_safetensors
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from assay.errors import CorruptData, MissingMaterial, OutOfDisk, StoreError, shown
+from assay.errors import CorruptData, MissingMaterial, OutOfDisk, StoreError, ran_out_of_memory, shown
 from assay.folders import is_file
 
 MANIFEST = "MANIFEST.json"
 HEADER_LIMIT, JSON_LIMIT = 1 << 20, 1 << 25
 """Largest safetensors header and largest JSON file that are read, in bytes: parsed, they may take 26 times as much memory."""
+BLOCK = 1 << 20
+"""Bytes that are written or hashed at once, at least."""
 DTYPES = {
+    "I64": torch.int64,
     "F64": torch.float64,
     "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "BOOL": torch.bool,
-    "I64": torch.int64,
     "I32": torch.int32,
+    "BF16": torch.bfloat16,
+    "F16": torch.float16,
     "I16": torch.int16,
     "I8": torch.int8,
     "U8": torch.uint8,
+    "BOOL": torch.bool,
 }
-"""What is read from a safetensors file, by its name in the header."""
+"""What is written to and read from a safetensors file, by its name in the header; tensors of the earlier ones come first in a file."""
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
 Signature = Mapping[str, tuple[str, tuple[int, ...]]]
 """Dtype and shape of each tensor of a file by name."""
 
 
-def write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes | TensorBytes) -> None:
     """Put `data` at `path`: a reader sees all of it or none. Raises OutOfDisk."""
     part = path.with_name(f"{path.name}.part{os.getpid()}")
     with room_for(path, len(data)):
         try:
             with open(part, "wb") as file:
-                file.write(data)
+                for block in [data] if isinstance(data, bytes) else data:
+                    file.write(block)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(part, path)
@@ -76,9 +78,55 @@ def write_sealed(path: Path, record: Mapping[str, Any]) -> None:
         write(path, data)
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """A safetensors file, written like `write`."""
-    write(path, to_safetensors({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}))
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> tuple[int, str]:
+    """A safetensors file, written like `write`; returns its size and xxh3-128."""
+    data = TensorBytes(tensors)
+    write(path, data)
+    return len(data), data.digest.hexdigest()
+
+
+class TensorBytes:
+    """The bytes of a safetensors file, the same that safetensors would write, a block at a time and never in memory as a whole."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        ranks = {dtype: rank for rank, dtype in enumerate(DTYPES.values())}
+        names = sorted(tensors, key=lambda name: (ranks[tensors[name].dtype], name))
+        entries, self.size = {}, 0
+        for name in names:
+            begin, self.size = self.size, self.size + tensors[name].nbytes
+            kind, shape = NAMES[tensors[name].dtype], list(tensors[name].shape)
+            entries[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, self.size]}
+        text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)
+        self.header = struct.pack("<Q", len(text)) + text
+        self.tensors = [tensors[name] for name in names]
+        self.digest = xxhash.xxh3_128()
+        """Of the blocks that were taken."""
+
+    def __len__(self) -> int:
+        return len(self.header) + self.size
+
+    def __iter__(self) -> Iterator[bytearray | memoryview]:
+        """Blocks: large tensors as they lie in memory, small neighbours put together, so that each is worth a call of the system."""
+        block = bytearray(self.header)
+        for part in map(_bytes_of, self.tensors):
+            if block and len(block) + len(part) > BLOCK:
+                yield self._digested(block)
+                block = bytearray()
+            if len(part) > BLOCK:
+                yield self._digested(part)
+            else:
+                block += part
+        if block:
+            yield self._digested(block)
+
+    def _digested(self, block: bytearray | memoryview) -> bytearray | memoryview:
+        self.digest.update(block)
+        return block
+
+
+def _bytes_of(tensor: Tensor) -> memoryview:
+    return tensor.detach().contiguous().cpu().flatten().view(torch.uint8).numpy().data
 
 
 def append_line(path: Path, record: Mapping[str, Any]) -> None:
@@ -176,8 +224,7 @@ def _open(path: Path) -> BinaryIO:
 
 def signature(tensors: Mapping[str, Tensor]) -> Signature:
     """What the header of a file with these tensors says."""
-    names = {dtype: name for name, dtype in DTYPES.items()}
-    return {name: (names[tensor.dtype], tuple(tensor.shape)) for name, tensor in tensors.items()}
+    return {name: (NAMES[tensor.dtype], tuple(tensor.shape)) for name, tensor in tensors.items()}
 
 
 def compare(path: Path, found: Signature, expected: Signature) -> None:
@@ -192,13 +239,19 @@ def compare(path: Path, found: Signature, expected: Signature) -> None:
 
 
 def read_tensors(path: Path, expected: Signature | None = None) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; with `expected` {name: (dtype, shape)} anything else is refused before allocation."""
+    """The tensors of a safetensors file, mapped: a page takes memory when it is read.
+
+    With `expected` {name: (dtype, shape)} anything else is refused before that. Raises MissingMaterial, CorruptData.
+    """
     header = tensor_header(path)
     if expected is not None:
         compare(path, {name: (entry["dtype"], tuple(entry["shape"])) for name, entry in header.items()}, expected)
     try:
-        return parse_safetensors(read(path))
-    except (SafetensorError, ValueError, RuntimeError) as error:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in header}
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        if ran_out_of_memory(error):
+            raise
         raise _not_tensors(path, error) from None
 
 
@@ -267,7 +320,7 @@ def hash_file(path: Path) -> str:
     """xxh3-128 of a file, as hex."""
     digest = xxhash.xxh3_128()
     with open(path, "rb") as file:
-        while block := file.read(1 << 20):
+        while block := file.read(BLOCK):
             digest.update(block)
     return digest.hexdigest()
 

@@ -19,6 +19,7 @@ Usage errors (an unknown verb or flag) exit with 2. Every message has three part
 
 from __future__ import annotations
 
+import errno
 import reprlib
 from typing import Any, ClassVar
 
@@ -121,3 +122,14 @@ def shown(value: Any) -> str:
     """A value as an error shows it: its `repr`, shortened so that a message stays one that can be read."""
     text = _BRIEF.repr(value)
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
+
+
+MEMORY_WORDS = ("not enough memory", "out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc")
+"""What PyTorch, C++, safetensors and the system say of an allocation that failed."""
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of Python or of a library means that memory was not enough."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    return not isinstance(error, AssayError) and any(words in str(error).lower() for words in MEMORY_WORDS)

@@ -68,6 +68,12 @@ def check_settings(build: Build) -> None:
     _expect(parse(type(config), config.resolved(), where="settings") == config, "settings survive JSON", config)
 
 
+def check_resizes(build: Build) -> None:
+    """The same settings make a dictionary of another shape: a small one is trained to say how much memory a large one takes."""
+    resized = build().config.resized(d_in=6, width=40).build()
+    _equal(tuple(resized.atoms.shape), (40, 6), "settings resized to 40 latents of 6 make such atoms")
+
+
 def check_terms_have_weights(build: Build) -> None:
     """One loss term for each Weight in the settings, and one Weight for each term."""
     dictionary = build()

@@ -87,6 +87,13 @@ def test_the_table_of_the_readme_is_that_of_its_results(tmp_path: Path):
     assert copied.read_text(encoding="utf-8") == page.README.read_text(encoding="utf-8")
 
 
+def test_the_page_on_memory_is_that_of_its_results(tmp_path: Path):
+    copied = tmp_path / "memory.md"
+    copied.write_text(page.MEMORY.read_text(encoding="utf-8"), encoding="utf-8")
+    page.write_memory(copied, page.RESULTS)
+    assert copied.read_text(encoding="utf-8") == page.MEMORY.read_text(encoding="utf-8")
+
+
 def test_the_readme_has_a_line_a_kind_and_a_column_a_library():
     lines = tables.readme(ROWS).splitlines()
     assert lines[0] == "| step, in encoder products | assay | sae-lens | sparsify |"

@@ -23,6 +23,6 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def no_stopwatch(monkeypatch: pytest.MonkeyPatch) -> None:
     """How fast this machine multiplies matters to no example."""
-    from assay.run import estimate
+    from assay.run.needs import pace
 
-    monkeypatch.setattr(estimate, "product_rates", lambda: {"any": 1e11})
+    monkeypatch.setattr(pace, "product_rates", lambda: {"any": 1e11})

@@ -95,10 +95,10 @@ def alone(importing: AbstractContextManager[Any] | None = None) -> Iterator[Path
 
             import tests.fuzz.configurations
             import tests.fuzz.targets  # noqa: F401
-            from assay.run import estimate
+            from assay.run.needs import pace
 
         torch.set_num_threads(1)
-        estimate.product_rates = lambda: {"any": 1e11}
+        pace.product_rates = lambda: {"any": 1e11}
         (Path(name) / "work").mkdir()
         yield Path(name) / "work"
 

@@ -14,12 +14,11 @@ import torch
 import xxhash
 from jaxtyping import Float, Int
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from assay import disk
 from assay.activations.manifest import Description, Line, shard_file
-from assay.errors import CorruptData, MissingMaterial
+from assay.errors import CorruptData, MissingMaterial, ran_out_of_memory
 
 ROWS_AT_ONCE = 2048
 NAMES_ON_DISK = {"float16": "F16", "bfloat16": "BF16", "float32": "F32"}
@@ -59,16 +58,15 @@ class Shard:
 
 def write_shard(folder: Path, shard: Shard) -> Line:
     """Put a shard into its store's folder; its line for the manifest. Raises OutOfDisk."""
-    total = shard.sum()
-    data = to_safetensors({"activations": shard.activations, "origin": shard.origin, "sum": total})
-    name = shard_file(shard.index)
-    disk.write(folder / name, data)
+    total, name = shard.sum(), shard_file(shard.index)
+    tensors = {"activations": shard.activations, "origin": shard.origin, "sum": total}
+    size, digest = disk.write_tensors(folder / name, tensors)
     return Line(
         index=shard.index,
         file=name,
         rows=len(shard.activations),
-        bytes=len(data),
-        xxh3_128=xxhash.xxh3_128_hexdigest(data),
+        bytes=size,
+        xxh3_128=digest,
         sum_xxh3_128=_hash(total),
         sum_of_squares=shard.sum_of_squares(),
         absmax=shard.absmax(),
@@ -131,6 +129,8 @@ def _mapped(path: Path, *names: str) -> list[Tensor]:
         with safe_open(path, framework="pt") as file:
             return [file.get_tensor(name) for name in names]
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        if ran_out_of_memory(error):
+            raise
         raise damaged(path, f"cannot be mapped ({error})") from None
 
 

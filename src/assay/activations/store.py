@@ -179,7 +179,7 @@ class _Reader:
                 self.window = None
                 self.window = self.open_window(stretch.epoch, stretch.window)
             parts.append(self.window.rows(stretch.start, stretch.stop))
-        return torch.cat(parts)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 class _Window:

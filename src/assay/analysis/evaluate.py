@@ -23,7 +23,9 @@ from assay.metrics.density import Density, Histogram
 from assay.record import Record, machine
 from assay.sites import Site
 
-POSITIONS = 128
+CONTEXTS = 8
+"""Contexts that run at once where dictionaries can't share a forward."""
+POSITIONS = 32
 """Positions whose distributions over the vocabulary are compared at once."""
 
 
@@ -70,7 +72,8 @@ def evaluate_model(
     *,
     mean: Float[Tensor, " D"],
     tokens: int,
-    batch_contexts: int = 8,
+    batch_contexts: int = CONTEXTS,
+    at_once: int = 32,
     metrics: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Evaluation]:
@@ -78,8 +81,8 @@ def evaluate_model(
 
     At kept positions the activation is replaced by the reconstruction, by zero and by `mean`; other positions pass through.
     Cross-entropies are of the next token, at the kept positions that have one in their context. The clean, the zero and the mean
-    forward serve all dictionaries. Where the model allows it, all variants share the layers before the site, one context at a time;
-    otherwise `batch_contexts` contexts run at once, a forward a variant. `progress` is told (tokens done, tokens).
+    forward serve all dictionaries. Where the model allows it, up to `at_once` variants share the layers before the site, one context
+    at a time; otherwise `batch_contexts` contexts run at once, a forward a variant. `progress` is told (tokens done, tokens).
     Raises UnknownName, ShapeMismatch, SiteNotFound, ConfigError when the source has no token ids or the model no logits.
     """
     chosen = _chosen(metrics, get_args(Reads))
@@ -90,7 +93,7 @@ def evaluate_model(
     with evaluating(model):
         if len(source):
             first = _on(device, source.inputs(0, 1))
-            together = shareable(model, site, first.arguments, first.keep)
+            together = min(shareable(model, site, first.arguments, first.keep), at_once)
         for inputs in _first(tokens, source, batch_contexts if together == 1 else 1):
             inputs = _on(device, inputs)
             logits = logits_of(model, site, inputs.arguments, inputs.keep, changes, together)
@@ -207,8 +210,8 @@ def _predict(
     clean = F.nll_loss(expected, targets, reduction="none")
     zero = F.cross_entropy(next(logits)[scored].float(), targets, reduction="none")
     mean = F.cross_entropy(next(logits)[scored].float(), targets, reduction="none")
-    for arm, predicted in zip(arms, logits, strict=True):
-        spliced, kl = _scores(expected, predicted[scored], targets)
+    for arm in arms:  # no name for the logits: it would keep those of one forward alive through the next
+        spliced, kl = _scores(expected, next(logits)[scored], targets)
         arm.predict(Predictions(clean, spliced, zero, mean, kl))
 
 

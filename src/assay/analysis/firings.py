@@ -20,6 +20,10 @@ from assay.errors import StoreError
 
 POOL = 4_000_000
 """Firings held before the pool is pruned."""
+POOL_BYTES = 2 * 36 + 49
+"""Bytes that each of them takes then: it is in the pool and in the one before, and pruning sorts twice."""
+CHUNK = 8192
+"""Rows that are encoded at once."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +107,9 @@ def find_firings(
     return Firings(rows, counts, energy, maximum, pool.pruned())
 
 
-def _chunks(store: ActivationStore, rows: int = 8192) -> Iterator[tuple[Tensor, Tensor]]:
+def _chunks(store: ActivationStore) -> Iterator[tuple[Tensor, Tensor]]:
     for shard in store.shards():
-        yield from zip(shard.activations.split(rows), shard.origin.split(rows), strict=True)
+        yield from zip(shard.activations.split(CHUNK), shard.origin.split(CHUNK), strict=True)
 
 
 @dataclass(frozen=True, eq=False)

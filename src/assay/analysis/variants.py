@@ -45,8 +45,9 @@ def logits_of(
     for start in range(0, len(variants), together):
         group = variants[start : start + together]
         with replace(model, {site: group[0]}) if together == 1 else _stacked(model, site, group):
-            logits = _forward(model, arguments)
-        yield from logits.split(len(keep))
+            logits = _forward(model, arguments).split(len(keep))
+        yield from logits
+        del logits
 
 
 def shareable(model: nn.Module, site: Site, arguments: Mapping[str, Tensor], keep: Bool[Tensor, "1 S"]) -> int:

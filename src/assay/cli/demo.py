@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from assay.cli.arguments import Changes, Folder, Switch, open_run
 from assay.cli.live import counting, note, prepare_kernels, watch
+from assay.cli.shortage import advised
 from assay.reports import text_table
 from assay.run import stages
-from assay.run.estimate import estimate, say
+from assay.run.needs.estimate import estimate, say
 from assay.training.signals import stop_requests
 
 
@@ -20,17 +21,18 @@ def run(changes: Changes = [], out: Folder = None, dry_run: Switch = False) -> i
     """
     workspace = open_run("demo", changes, out)
     if dry_run:
-        say(estimate(workspace, sweep=True))
+        say(estimate(workspace, ["harvest", "train", "evaluate", "examples"], sweep=True))
         return 0
-    with counting("harvest", "tokens") as count:
+    with advised(workspace, "harvest"), counting("harvest", "tokens") as count:
         stages.run_harvest(workspace, count)
     prepare_kernels()
-    with stop_requests() as stop:
+    with advised(workspace, "train", sweep=True), stop_requests() as stop:
         watch(stages.run_train(workspace, sweep=True, stop=stop), workspace.run.train.steps)
-    with counting("evaluate", "tokens") as count:
+    with advised(workspace, "evaluate", sweep=True), counting("evaluate", "tokens") as count:
         records = stages.run_evaluate(workspace, count)
     note("finding where latents fire")
-    stages.run_examples(workspace)
+    with advised(workspace, "examples", sweep=True):
+        stages.run_examples(workspace)
     page = stages.run_report(workspace, command=" ".join(["assay demo", *(f"--set {change}" for change in changes)]))
     print(text_table(records))
     verbs = ["harvest demo", "sweep demo", "evaluate demo", "report demo", f"verify {workspace.folder}"]

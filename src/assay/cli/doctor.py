@@ -15,7 +15,8 @@ from assay.cli.arguments import Switch, print_json
 from assay.materials import CATALOGUE, cache_folder, is_fetched
 from assay.ops.path import chosen
 from assay.record import machine
-from assay.run.estimate import available_memory, product_rates
+from assay.run.needs.available import available_memory
+from assay.run.needs.pace import product_rates
 
 
 def run(json: Switch = False) -> int:

@@ -11,7 +11,10 @@ from collections.abc import Callable
 
 import tyro
 
-from assay.errors import AssayError
+from assay.errors import AssayError, ran_out_of_memory
+
+LOWER = "Lower batches.size, the widths, or harvest.batch_contexts with --set."
+"""What helps where nothing better is known."""
 
 
 def run_guarded(verb: Callable[..., int], arguments: list[str], prog: str, description: str) -> int:
@@ -29,13 +32,13 @@ def run_guarded(verb: Callable[..., int], arguments: list[str], prog: str, descr
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except MemoryError:
-        return _say(_memory("memory ran out"), 6)
-    except RuntimeError as error:
-        if "not enough memory" in str(error) or "out of memory" in str(error).lower():
-            return _say(_memory(str(error).splitlines()[0]), 6)
+    except (MemoryError, RuntimeError) as error:
+        if ran_out_of_memory(error):
+            return _say(_memory(error), 6)
         raise
     except OSError as error:
+        if ran_out_of_memory(error):
+            return _say(_memory(error), 6)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return _say(f"the disk is full ({error.filename}); expected room to write. Free some and run it again.", 5)
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -49,8 +52,9 @@ def run_guarded(verb: Callable[..., int], arguments: list[str], prog: str, descr
         raise
 
 
-def _memory(got: str) -> str:
-    return f"{got}; expected enough memory. Lower batches.size, the widths, or harvest.batch_contexts with --set."
+def _memory(error: BaseException) -> str:
+    what = str(error).partition("\n")[0]
+    return f"memory ran out{what and f' ({what})'}; expected enough of it. {LOWER}"
 
 
 def _say(message: str, code: int) -> int:

@@ -10,9 +10,10 @@ import tyro
 from assay.activations.share import Worker
 from assay.cli.arguments import Changes, Folder, RunName, Switch, open_run
 from assay.cli.live import counting
+from assay.cli.shortage import advised
 from assay.errors import ConfigError
 from assay.run import Workspace, stages, workers
-from assay.run.estimate import Part, estimate, say
+from assay.run.needs.estimate import Stage, estimate, say
 
 
 def run(
@@ -38,19 +39,19 @@ def run(
         raise ConfigError("--worker and --ray", expected="one of them", do="Ray hands out the shards by itself.")
     workspace, one = open_run(run, changes, out), Worker.parse(worker) if worker is not None else None
     if dry_run:
-        parts = estimate(workspace, sweep=False)
+        parts = estimate(workspace, ["harvest"], sweep=False)
         say({"harvest": _share(parts["harvest"], one.count if one else 1)})
         return 0
     if one:
         return _work(workspace, one)
-    with counting("harvest", "tokens") as count:
+    with advised(workspace, "harvest"), counting("harvest", "tokens") as count:
         store = workers.run_ray(workspace, ray, count) if ray is not None else stages.run_harvest(workspace, count)
     print(f"{store.rows:,} rows of {workspace.run.harvest.site}, {store.width} wide, in {workspace.store_folder()}")
     return 0
 
 
 def _work(workspace: Workspace, worker: Worker) -> int:
-    with counting(f"harvest, worker {worker}", "tokens") as count:
+    with advised(workspace, "harvest"), counting(f"harvest, worker {worker}", "tokens") as count:
         complete = workers.run_worker(workspace, worker, count)
     alone = f"assay harvest {workspace.folder}"
     if complete:
@@ -62,7 +63,7 @@ def _work(workspace: Workspace, worker: Worker) -> int:
     return 0
 
 
-def _share(part: Part, count: int) -> Part:
-    """About what one of `count` workers has to do."""
-    seconds = part.seconds and part.seconds / count
-    return replace(part, tokens=part.tokens // count, disk=part.disk // count, seconds=seconds)
+def _share(stage: Stage, count: int) -> Stage:
+    """About what one of `count` workers has to do; each holds as much memory as one alone."""
+    seconds = stage.seconds and stage.seconds / count
+    return replace(stage, tokens=stage.tokens // count, disk=stage.disk // count, seconds=seconds)

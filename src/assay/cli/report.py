@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from assay.cli.arguments import Changes, Folder, RunName, Switch, open_run, print_json
+from assay.cli.shortage import advised
 from assay.run import stages
 
 
@@ -16,8 +17,10 @@ def run(run: RunName, changes: Changes = [], out: Folder = None, json: Switch = 
         json: Print report.json as well.
     """
     workspace = open_run(run, changes, out)
-    stages.run_evaluate(workspace)
-    stages.run_examples(workspace)
+    with advised(workspace, "evaluate", sweep=True):
+        stages.run_evaluate(workspace)
+    with advised(workspace, "examples", sweep=True):
+        stages.run_examples(workspace)
     page = stages.run_report(workspace, command=f"assay report {run}")
     if json:
         from assay.disk import read_sealed

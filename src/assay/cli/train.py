@@ -6,9 +6,10 @@ from collections import deque
 
 from assay.cli.arguments import Changes, Folder, RunName, Switch, open_run
 from assay.cli.live import prepare_kernels, watch
+from assay.cli.shortage import advised
 from assay.ranks import is_first
 from assay.run import stages
-from assay.run.estimate import estimate, say
+from assay.run.needs.estimate import estimate, say
 from assay.training.parallel import launched
 from assay.training.signals import stop_requests
 
@@ -29,10 +30,10 @@ def train_arms(run: str, changes: list[str], out: Folder, dry_run: bool, *, swee
     """Train a run's dictionaries, or with `sweep` each at every dial value and seed; with the other processes, if torchrun started some."""
     workspace = open_run(run, changes, out)
     if dry_run:
-        say(estimate(workspace, sweep=sweep), only=("train",))
+        say(estimate(workspace, ["train"], sweep=sweep))
         return 0
     prepare_kernels()
-    with stop_requests() as stop, launched():
+    with advised(workspace, "train", sweep=sweep), stop_requests() as stop, launched():
         progress = stages.run_train(workspace, sweep=sweep, stop=stop)
         if not is_first():
             deque(progress, maxlen=0)

@@ -101,17 +101,13 @@ def _load(name: str, place: str, dtype: torch.dtype, **options: Any) -> tuple[nn
                 place, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
             )
             tokenizer = AutoTokenizer.from_pretrained(place, **options)
-    except SafetensorError as error:
-        raise _damaged(name, _first_line(error)) from None
-    except OSError as error:
-        raise _missing(name, error) from None
-    except MemoryError:
-        raise
     except Exception as error:  # whatever its files made transformers or tokenizers raise
-        if isinstance(error, RuntimeError) and "mismatch" in str(error):
-            raise _damaged(name, _first_line(error)) from None
-        if isinstance(error, RuntimeError) and "memory" in str(error):
+        if ran_out_of_memory(error):
             raise
+        if isinstance(error, SafetensorError) or (isinstance(error, RuntimeError) and "mismatch" in str(error)):
+            raise _damaged(name, _first_line(error)) from None
+        if isinstance(error, OSError):
+            raise _missing(name, error) from None
         raise _not_a_causal_lm(name, error) from error
     model, loading = loaded
     if absent := sorted(loading["missing_keys"]):

@@ -72,6 +72,8 @@ class EvaluateSettings(Config):
 
     tokens: int = Field(default=8192, ge=1)
     """Held-out tokens to evaluate on."""
+    at_once: int = Field(default=32, ge=2)
+    """Dictionaries that share a run of the layers before the site (with the clean, zero and mean forward); fewer take less memory."""
 
 
 class LatentSettings(Config):

@@ -82,17 +82,23 @@ class Workspace:
         """All documents, held out or not."""
         return load_texts(self.run.source.texts)
 
+    @cached_property
+    def _sources(self) -> dict[str, TextSource]:
+        return {}
+
     def source(self, part: Literal["train", "held_out"]) -> TextSource:
         """Contexts of the training part or the held-out part."""
         settings = self.run.source
-        return TextSource(
-            self.documents,
-            self.language_model.tokenizer,
-            context=settings.context,
-            part=part,
-            held_out=settings.held_out,
-            seed=settings.seed,
-        )
+        if part not in self._sources:
+            self._sources[part] = TextSource(
+                self.documents,
+                self.language_model.tokenizer,
+                context=settings.context,
+                part=part,
+                held_out=settings.held_out,
+                seed=settings.seed,
+            )
+        return self._sources[part]
 
     @cached_property
     def store(self) -> ActivationStore:
@@ -236,6 +242,7 @@ def run_evaluate(workspace: Workspace, progress: Counter | None = None) -> list[
         workspace.source("held_out"),
         mean=workspace.store.mean(),
         tokens=workspace.run.evaluate.tokens,
+        at_once=workspace.run.evaluate.at_once,
         progress=progress,
     )
     records = [to_record(name, arms[name], evaluation) for name, evaluation in evaluations.items()]

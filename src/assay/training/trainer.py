@@ -296,6 +296,7 @@ def _train(
                 arms[name] = trainee.measure(step, result, loss.detach())
             if done in config.resampling_steps() and torch.isfinite(loss):
                 trainee.resample(step, result, _generator(config.seed, index, name))
+            del step, result, loss  # or the codes of this arm would be there while the next one works
         if logged:
             seconds = time.perf_counter() - started
             read = (done - begin) * store.batch_size

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -133,7 +134,9 @@ def _outside(x: Tensor, center: Tensor, encoder: Tensor, high: Tensor, low: Tens
     counts = torch.empty(panels, len(x), dtype=torch.uint8)
     marks = torch.empty(panels, blocks, dtype=torch.int32)
     starts, taken = torch.empty(panels, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
-    found, kept = torch.empty(limit, dtype=torch.uint8), torch.empty(limit)
+    found, kept = (
+        torch.from_numpy(np.empty(limit, kind)) for kind in (np.uint8, np.float32)
+    )  # touched as far as filled
     _SELECT_OUTSIDE(
         panels,
         _packed_rows(x, center),

@@ -1,0 +1,172 @@
+"""What a run will take, said before anything starts: tokens, bytes on disk, memory part by part, time.
+
+Memory is found by `memory`, time by `pace`; both measure and count a little in this process. Nothing is fetched or written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from assay.activations.manifest import DTYPES, open_description
+from assay.dictionary import Dictionary
+from assay.errors import MissingMaterial
+from assay.materials import CATALOGUE, is_fetched
+from assay.ops import kernels
+from assay.run.needs.advice import Change, cheapest, in_words
+from assay.run.needs.available import bounds, give_back, resident
+from assay.run.needs.memory import Facts, Memory, Shards, StageName, memory_of
+from assay.run.needs.model_memory import ModelMemory, measure_model
+from assay.run.needs.pace import ModelPace, model_pace, training_seconds
+from assay.run.needs.rehearsal import rehearse
+from assay.run.settings import Run
+from assay.run.stages import Workspace
+from assay.training.checkpoint import KEPT
+
+Arms = Mapping[str, Dictionary.Config]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one stage takes."""
+
+    tokens: int
+    disk: int
+    """Bytes written."""
+    memory: Memory | None
+    """None where the model must be fetched first."""
+    seconds: float | None
+    """The same; and where nothing is reckoned."""
+    changes: tuple[Change, ...] = ()
+    """What would take less memory, cheapest first."""
+
+
+def estimate(workspace: Workspace, stages: Sequence[StageName], *, sweep: bool) -> dict[StageName, Stage]:
+    """The needs of stages that one process runs one after another. Raises what a wrong setting raises."""
+    run, facts = workspace.run, gather(workspace, stages)
+    pace = model_pace(workspace) if facts.model else None
+    found: dict[StageName, Stage] = {}
+    for number, stage in enumerate(stages):
+        here = replace(facts, before=tuple(stages[:number]))
+        arms = partial(_arms, workspace, stage, here.width, sweep)
+        memory = memory_of(stage, run, arms(run), here)
+        tokens, disk, seconds = _reckoned(stage, run, arms(run), facts, pace)
+        found[stage] = Stage(tokens, disk, memory, seconds, tuple(cheapest(stage, run, arms, here)))
+    return found
+
+
+def advice(workspace: Workspace, stage: StageName, *, sweep: bool) -> tuple[Memory | None, list[Change]]:
+    """The memory of a stage, and what would lessen it."""
+    facts = gather(workspace, [stage])
+    arms = partial(_arms, workspace, stage, facts.width, sweep)
+    return memory_of(stage, workspace.run, arms(workspace.run), facts), cheapest(stage, workspace.run, arms, facts)
+
+
+def gather(workspace: Workspace, stages: Sequence[StageName]) -> Facts:
+    """Measure what the memory of some stages depends on, what is smallest first. Raises MissingMaterial."""
+    kernels.prepare()
+    shards, width = _store(workspace)
+    width = width or _catalogued_width(workspace)
+    if width:
+        _rehearse_all(workspace, width)
+    give_back()
+    libraries = resident()
+    model: ModelMemory | None = None
+    if (set(stages) - {"train"} or not width) and _is_here(workspace):
+        model = measure_model(workspace)
+        width = width or model.width
+    if not width:
+        raise MissingMaterial(
+            f"{workspace.run.model.name} is not here",
+            expected="a model to measure",
+            do=f"Run `assay materials {workspace.run.model.name}` first.",
+        )
+    resumes = any((workspace.folder / "training").glob("step-*"))
+    return Facts(width, libraries, model, shards, resumes)
+
+
+def say(stages: Mapping[StageName, Stage]) -> None:
+    """Print an estimate: a line a stage, then its memory part by part, and what would lessen it."""
+    print(f"{'stage':<10} {'tokens':>14} {'disk':>10} {'memory':>10} {'time':>10}")
+    for name, stage in stages.items():
+        memory = "after fetch" if stage.memory is None else in_words(stage.memory.peak.total)
+        clock = "–" if stage.seconds is None else _clock(stage.seconds)
+        print(f"{name:<10} {stage.tokens:>14,} {in_words(stage.disk):>10} {memory:>10} {clock:>10}")
+    for name, stage in stages.items():
+        if stage.memory:
+            _say_memory(name, stage.memory, stage.changes)
+
+
+def _say_memory(name: StageName, memory: Memory, changes: Sequence[Change]) -> None:
+    peak = memory.peak
+    print(f"\n{name}: {in_words(peak.total)} in memory at the most, when {peak.when}")
+    for part in peak.parts:
+        print(f"  {in_words(part.bytes):>10}  {part.what}")
+    what, most = min(bounds().items(), key=lambda bound: bound[1])
+    if peak.total > most:
+        print(f"warning: that is more than the {in_words(most)} that this process may have ({what})")
+    if changes:
+        print("less memory, the cheapest first:")
+        print("\n".join(f"  {change}" for change in changes))
+
+
+def _reckoned(
+    stage: StageName, run: Run, arms: Arms, facts: Facts, pace: ModelPace | None
+) -> tuple[int, int, float | None]:
+    """Tokens, bytes on disk and seconds of a stage."""
+    width, latents = facts.width, [settings.width for settings in arms.values()]
+    parameters = 2 * width * sum(latents)
+    if stage == "harvest":
+        rows = run.harvest.tokens
+        return rows, rows * (width * DTYPES[run.harvest.dtype].itemsize + 8), rows * pace.to_site if pace else None
+    if stage == "train":
+        seconds = training_seconds(run.train.steps, run.batches.size, width, latents)
+        return run.train.steps * run.batches.size, (KEPT + 1) * 8 * parameters + 4 * parameters, seconds
+    if stage == "evaluate":
+        tokens = run.evaluate.tokens
+        return tokens, 1 << 20, pace.evaluation(tokens, len(arms)) if pace else None
+    return sum((facts.shards or Shards.planned(run)).rows), 1 << 20, None
+
+
+def _arms(workspace: Workspace, stage: StageName, width: int, sweep: bool, run: Run) -> Arms:
+    """The dictionaries of a stage: those to train, or those that were trained where some were."""
+    if stage in ("evaluate", "examples"):
+        both = run.arms(width, sweep=True) | run.arms(width, sweep=False)
+        there = {
+            name: settings for name, settings in both.items() if (workspace.folder / "dictionaries" / name).is_dir()
+        }
+        if there:
+            return there
+    return run.arms(width, sweep=sweep)
+
+
+def _rehearse_all(workspace: Workspace, width: int) -> None:
+    """Make every rehearsal that the stages will ask for, so that what it loads is counted with the libraries."""
+    run = workspace.run
+    for settings in run.arms(width, sweep=False).values():
+        rehearse(settings, run.train, batch=run.batches.size, sample=run.train.sample_rows)
+
+
+def _store(workspace: Workspace) -> tuple[Shards | None, int | None]:
+    """The shards of the store and its width, if there is one."""
+    try:
+        description = open_description(workspace.store_folder())
+    except MissingMaterial:
+        return None, None
+    return Shards(description.shards, DTYPES[description.dtype].itemsize), description.width
+
+
+def _is_here(workspace: Workspace) -> bool:
+    name = workspace.run.model.name
+    return name not in CATALOGUE or is_fetched(name)
+
+
+def _catalogued_width(workspace: Workspace) -> int | None:
+    material = CATALOGUE.get(workspace.run.model.name)
+    return material.width if material else None
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d} min"
