@@ -18,7 +18,7 @@ import torch
 import xxhash
 from torch import nn
 
-from assay.errors import ConfigError, CorruptData, MissingMaterial, UnknownName, shown
+from assay.errors import ConfigError, CorruptData, MissingMaterial, UnknownName, ran_out_of_memory, shown
 from assay.folders import expanded, is_file, is_folder
 from assay.materials import cache, catalogue
 from assay.materials.catalogue import Material, named, nearest, of_kind

@@ -84,7 +84,11 @@ class Keeper:
     def _write(self, step: int, states: Mapping[str, Mapping[str, Tensor]]) -> None:
         for name, state in states.items():
             for key, tensor in state.items():
-                if tensor.is_floating_point() and tensor.numel() and not torch.isfinite(torch.stack(tensor.aminmax())).all():
+                if (
+                    tensor.is_floating_point()
+                    and tensor.numel()
+                    and not torch.isfinite(torch.stack(tensor.aminmax())).all()
+                ):
                     raise Diverged(
                         f"{key} of {name} is not finite after step {step}",
                         expected="finite parameters",
