@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks import results, studies, tables
 from benchmarks.plot import plot
-from benchmarks.results import RESULTS, ROOT
+from benchmarks.results import RESULTS, ROOT, Row
 
 PAGE = ROOT / "docs" / "speed.md"
 MEMORY = ROOT / "docs" / "memory.md"
@@ -47,11 +47,13 @@ def step(read: dict[str, Any]) -> str:
     return "\n\n".join([*parts, *tables.steps(read["rows"])])
 
 
-def provenance(meta: dict[str, Any]) -> str:
-    """One line: where, when, with what; and every command that wrote rows."""
+def provenance(meta: dict[str, Any], rows: Sequence[Row]) -> str:
+    """One line: when, at which commits, where, with what; and every command that wrote rows."""
     commands = ", ".join(f"`{command}`" for command in meta.get("commands", [meta["command"]]))
     versions = ", ".join(f"{name} {version}" for name, version in meta["versions"].items())
-    return f"*{meta['date']}, commit `{meta['commit']}`, {meta['machine']}; {versions}.* {commands}"
+    commits = dict.fromkeys([*(row.get("commit", meta["commit"]) for row in rows), meta["commit"]])
+    at = ", ".join(f"`{commit}`" for commit in commits)
+    return f"*{meta['date']}, commit {at}, {meta['machine']}; {versions}.* {commands}"
 
 
 def fill(text: str, marker: str, content: str) -> str:
@@ -67,7 +69,7 @@ def write(page: Path, folder: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for marker, (name, section) in sections().items():
         read = results.read(folder / f"{name}.json")
-        content = f"{section(read)}\n\n{provenance(read['meta'])}" if read["rows"] else NOTHING
+        content = f"{section(read)}\n\n{provenance(read['meta'], read['rows'])}" if read["rows"] else NOTHING
         text = fill(text, marker, content)
     if rows := results.read(folder / "step.json")["rows"]:
         page.with_suffix(".svg").write_text(plot(rows), encoding="utf-8")
@@ -77,7 +79,7 @@ def write(page: Path, folder: Path) -> None:
 def write_memory(page: Path, folder: Path) -> None:
     """Fill the table of estimated and measured memory."""
     read = results.read(folder / "memory.json")
-    content = f"{tables.memory(read['rows'])}\n\n{provenance(read['meta'])}" if read["rows"] else NOTHING
+    content = f"{tables.memory(read['rows'])}\n\n{provenance(read['meta'], read['rows'])}" if read["rows"] else NOTHING
     page.write_text(fill(page.read_text(encoding="utf-8"), "memory", content), encoding="utf-8")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Literal
 import torch
 
 import assay
+from assay.errors import CorruptData
 from assay.materials.cache import cache_folder
 from benchmarks.results import say
 from benchmarks.workload import Shape, Start, Workload, biased
@@ -53,11 +56,18 @@ def place(rows: int) -> Path:
 def activations(rows: int, *, batch_size: int = 2048, seed: int = 0) -> assay.ActivationStore:
     """The site's activations on the training part of the texts, harvested at the first call."""
     where = place(rows)
-    if not (where / "done").exists():
-        say(f"harvesting {rows:,} rows of {MODEL} {SITE}")
-        model, source = language_model(), text("train")
-        assay.harvest(model.model, source, [SITE], where, tokens=rows, identity={"identity": model.identity})
-        (where / "done").touch()
+    if (where / "done").exists():
+        with suppress(CorruptData):  # as kept by an older assay
+            return _open(where, batch_size, seed)
+    shutil.rmtree(where, ignore_errors=True)
+    say(f"harvesting {rows:,} rows of {MODEL} {SITE}")
+    model, source = language_model(), text("train")
+    assay.harvest(model.model, source, [SITE], where, tokens=rows, identity={"identity": model.identity})
+    (where / "done").touch()
+    return _open(where, batch_size, seed)
+
+
+def _open(where: Path, batch_size: int, seed: int) -> assay.ActivationStore:
     store = next(where.glob("*/store.json")).parent
     return assay.ActivationStore.open(store, batch_size=batch_size, seed=seed)
 

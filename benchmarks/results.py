@@ -38,9 +38,12 @@ def merge(old: Sequence[Row], new: Sequence[Row], key: Sequence[str]) -> list[Ro
 
 
 def save(path: Path, rows: Sequence[Row], key: Sequence[str], meta: Mapping[str, Any]) -> None:
-    """Merge rows into a file, and the command with those that made the others; a reader sees the old file or the new one."""
+    """Merge rows into a file, and the command with those that made the others; a reader sees the old file or the new one.
+
+    Each row carries the commit it was measured at.
+    """
     before = read(path)
-    merged = merge(before["rows"], rows, key)
+    merged = merge(before["rows"], [{**row, "commit": meta["commit"]} for row in rows], key)
     commands = [*before["meta"].get("commands", []), meta["command"]]
     meta = {**meta, "commands": list(dict.fromkeys(commands))}
     path.parent.mkdir(parents=True, exist_ok=True)

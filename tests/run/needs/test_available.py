@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.run import available
+from assay.run.needs import available
 from assay.run.needs.available import available_memory, bounds, resident
 
 GIB = 1 << 30

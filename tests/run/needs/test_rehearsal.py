@@ -10,7 +10,7 @@ import torch
 
 from assay.config import parse
 from assay.dictionary import Dictionary
-from assay.run import rehearsal
+from assay.run.needs import rehearsal
 from assay.run.needs.rehearsal import Rehearsal, Shape, Take, rehearse
 from assay.training import TrainConfig
 
