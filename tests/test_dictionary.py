@@ -10,7 +10,7 @@ from typing import ClassVar
 import pytest
 import torch
 
-from assay import disk
+from assay import disk, tensor_file
 from assay.codes import SparseCodes
 from assay.dictionary import DESCRIPTION, TENSORS, Dictionary
 from assay.errors import AssayError, ConfigError, CorruptData, MissingMaterial, ShapeMismatch, UnknownName
@@ -131,7 +131,7 @@ def test_a_saved_folder_holds_tensors_and_a_description(gated, tmp_path):
     description = disk.read_json(tmp_path / "d" / DESCRIPTION)
     assert description["dictionary"] == "gated"
     assert description["config"] == gated.config.resolved()
-    assert set(disk.tensor_header(tmp_path / "d" / TENSORS)) == set(gated.state_dict())
+    assert set(tensor_file.header_of(tmp_path / "d" / TENSORS)) == set(gated.state_dict())
 
 
 def test_settings_come_back_as_they_were(tmp_path):
@@ -285,7 +285,7 @@ def test_atoms_that_are_claimed_but_not_there_are_refused_before_anything_is_bui
 
 def test_atoms_of_half_the_bytes_are_refused_before_anything_is_built(gated, tmp_path, monkeypatch):
     gated.save(tmp_path / "d")
-    disk.write_tensors(tmp_path / "d" / TENSORS, {name: tensor.half() for name, tensor in gated.state_dict().items()})
+    tensor_file.write(tmp_path / "d" / TENSORS, {name: tensor.half() for name, tensor in gated.state_dict().items()})
     redescribe(tmp_path / "d")
     monkeypatch.setattr(GATED.Config, "build", lambda config: pytest.fail("it was built"))
     with pytest.raises(CorruptData, match="in float32"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from assay import disk
+from assay import disk, tensor_file
 from assay.errors import AssayError, CorruptData, MissingMaterial, OutOfDisk
 
 
@@ -106,13 +106,13 @@ def test_a_json_file_beyond_the_limit_is_not_parsed(tmp_path, monkeypatch):
 
 def test_a_file_that_goes_while_it_is_opened_is_missing_material(tmp_path, monkeypatch):
     monkeypatch.setattr(disk, "is_file", lambda path: True)
-    for read in (disk.read, disk.read_json, disk.tensor_header):
+    for read in (disk.read, disk.read_json, tensor_file.header_of):
         with pytest.raises(MissingMaterial):
             read(tmp_path / "gone")
 
 
 def test_what_is_missing_is_missing_material(tmp_path):
-    for read in (disk.read, disk.read_json, disk.read_tensors, disk.tensor_header):
+    for read in (disk.read, disk.read_json, tensor_file.read, tensor_file.header_of):
         with pytest.raises(MissingMaterial, match="there is no file"):
             read(tmp_path / "nowhere")
     with pytest.raises(MissingMaterial):
@@ -121,7 +121,7 @@ def test_what_is_missing_is_missing_material(tmp_path):
 
 def test_a_folder_is_not_a_tensor_file(tmp_path):
     with pytest.raises(MissingMaterial):
-        disk.tensor_header(tmp_path)
+        tensor_file.header_of(tmp_path)
 
 
 # Logs.

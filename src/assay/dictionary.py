@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from assay import __version__, config, disk, ops, ranks
+from assay import __version__, config, disk, ops, ranks, tensor_file
 from assay.codes import SparseCodes
 from assay.errors import ConfigError, CorruptData, Diverged, ShapeMismatch, shown
 from assay.registry import Registry
@@ -309,7 +309,7 @@ class Dictionary(nn.Module, ABC):
         }
 
         def fill(part: Path) -> None:
-            disk.write_tensors(part / TENSORS, self.state_dict())
+            tensor_file.write(part / TENSORS, self.state_dict())
             disk.write_json(part / DESCRIPTION, description)
 
         disk.publish(Path(folder), fill)
@@ -325,16 +325,18 @@ class Dictionary(nn.Module, ABC):
             )
         variant = Dictionary.registry.named(_text(description, "dictionary", folder))
         settings = config.parse(variant.Config, _table(description, "config", folder), where=str(folder / DESCRIPTION))
-        atoms = disk.tensor_header(folder / TENSORS).get("atoms", {})
+        atoms = tensor_file.header_of(folder / TENSORS).get("atoms", {})
         if (atoms.get("dtype"), atoms.get("shape")) != ("F32", [settings.width, settings.d_in]):
             raise CorruptData(
                 f"{folder / TENSORS} holds atoms of shape {shown(atoms.get('shape'))}",
                 expected=f"[{settings.width}, {settings.d_in}] in float32, as {DESCRIPTION} says",
                 do="Restore the folder.",
             )
-        tensors = disk.read_tensors(folder / TENSORS)  # before anything is built: its bytes are gone by then
+        tensors = tensor_file.read(folder / TENSORS)  # before anything is built: its bytes are gone by then
         dictionary = settings.build()
-        disk.compare(folder / TENSORS, disk.signature(tensors), disk.signature(dictionary.state_dict()))
+        tensor_file.compare(
+            folder / TENSORS, tensor_file.signature(tensors), tensor_file.signature(dictionary.state_dict())
+        )
         dictionary.load_state_dict(tensors)
         dictionary.provenance = dict(_table(description, "provenance", folder))
         return dictionary

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from assay import disk
+from assay import disk, tensor_file
 from assay.activations import ActivationStore, TensorSource, TextSource, harvest
 from assay.activations.store import verify_store
 from assay.errors import ConfigError, CorruptData, Diverged, OutOfDisk, SiteNotFound, StoreError
@@ -276,7 +276,7 @@ def test_an_activation_that_does_not_fit_is_never_published(run, model, source, 
 
 
 def verify_shard_is_finite(path: Path) -> bool:
-    return bool(torch.isfinite(disk.read_tensors(path)["activations"]).all())
+    return bool(torch.isfinite(tensor_file.read(path)["activations"]).all())
 
 
 def test_a_disk_that_is_too_small_is_noticed_before_the_first_pass(run, model, tmp_path, monkeypatch):

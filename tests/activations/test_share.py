@@ -185,11 +185,11 @@ def test_a_store_may_be_opened_while_it_is_merged(work, folder, monkeypatch):
     work((0, 2)), work((1, 2))
     read = disk.read
 
-    def interrupted(path: Path) -> bytes:
+    def interrupted(path: Path, size: int = -1) -> bytes:
         if path.name.startswith("manifest.1of2"):
             monkeypatch.setattr(disk, "read", read)
             work()
-        return read(path)
+        return read(path, size)
 
     monkeypatch.setattr(disk, "read", interrupted)
     assert ActivationStore.open(folder / SITES[0]).rows == 55

@@ -16,13 +16,13 @@ def test_a_row_replaces_the_one_with_its_key_in_its_place():
     assert results.merge(old, new, KEY) == [new[0], old[1], new[1]]
 
 
-def test_saving_twice_keeps_both_rows_both_commands_and_the_latest_meta(tmp_path: Path):
+def test_saving_twice_keeps_both_rows_with_their_commits_both_commands_and_the_latest_meta(tmp_path: Path):
     path = tmp_path / "results" / "step.json"
-    results.save(path, [{"library": "a", "width": 1}], KEY, {"date": "yesterday", "command": "one"})
-    results.save(path, [{"library": "a", "width": 2}], KEY, {"date": "today", "command": "two"})
+    results.save(path, [{"library": "a", "width": 1}], KEY, {"date": "yesterday", "command": "one", "commit": "old"})
+    results.save(path, [{"library": "a", "width": 2}], KEY, {"date": "today", "command": "two", "commit": "new"})
     assert json.loads(path.read_text()) == {
-        "meta": {"date": "today", "command": "two", "commands": ["one", "two"]},
-        "rows": [{"library": "a", "width": 1}, {"library": "a", "width": 2}],
+        "meta": {"date": "today", "command": "two", "commit": "new", "commands": ["one", "two"]},
+        "rows": [{"library": "a", "width": 1, "commit": "old"}, {"library": "a", "width": 2, "commit": "new"}],
     }
     assert [file.name for file in path.parent.iterdir()] == ["step.json"]
 

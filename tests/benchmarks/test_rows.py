@@ -54,7 +54,7 @@ def test_each_group_is_saved_and_the_product_pools_its_runs(tmp_path: Path, answ
         libraries=("torch", "assay"),
         kinds=("gated", "relu"),
     )
-    step.measure(settings, tmp_path, {"command": "a test"})
+    step.measure(settings, tmp_path, {"command": "a test", "commit": "abc"})
     rows = json.loads((tmp_path / "step.json").read_text())["rows"]
     product, _, gated, _ = rows
     assert (product["units"], product["runs"]) == (1.0, 6)
@@ -77,7 +77,7 @@ def test_a_group_that_fails_loses_nothing_else(tmp_path: Path, monkeypatch: pyte
         kinds=("gated", "relu"),
         memory=False,
     )
-    step.measure(settings, tmp_path, {"command": "a test"})
+    step.measure(settings, tmp_path, {"command": "a test", "commit": "abc"})
     assert len(json.loads((tmp_path / "step.json").read_text())["rows"]) == 2
     assert "out of memory" in capsys.readouterr().err
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from assay import disk
+from assay import disk, tensor_file
 from assay.activations import ActivationStore
 from assay.dictionary import Dictionary
 from assay.errors import AssayError
@@ -205,7 +205,7 @@ def _checkpoint(folder: Path) -> Any:
     tensors = {
         name: {
             key: torch.nan_to_num(value).tolist()
-            for key, value in disk.read_tensors(path / f"{name}.safetensors").items()
+            for key, value in tensor_file.read(path / f"{name}.safetensors").items()
         }
         for name in arms
     }

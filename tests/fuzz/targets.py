@@ -19,6 +19,7 @@ import xxhash
 from torch import nn
 
 from assay import disk
+from assay import tensor_file as tensors
 from assay.activations import ActivationStore, manifest
 from assay.activations.manifest import Description, Line
 from assay.activations.store import verify_store
@@ -103,8 +104,8 @@ def json_lines(data: bytes, folder: Path) -> None:
 @target
 def tensor_file(data: bytes, folder: Path) -> None:
     path = _put(folder, "a.safetensors", data)
-    shapes = {name: entry["shape"] for name, entry in disk.tensor_header(path).items()}
-    assert {name: list(tensor.shape) for name, tensor in disk.read_tensors(path).items()} == shapes
+    shapes = {name: entry["shape"] for name, entry in tensors.header_of(path).items()}
+    assert {name: list(tensor.shape) for name, tensor in tensors.read(path).items()} == shapes
 
 
 @target

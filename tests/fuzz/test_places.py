@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from assay import disk
+from assay import disk, tensor_file
 from assay.activations import ActivationStore
 from assay.activations.store import verify_store
 from assay.config import read_toml
@@ -51,7 +51,7 @@ def refuses(read: Callable[[], object]) -> None:
     assert caught.value.do
 
 
-READERS = [disk.read, disk.read_json, disk.tensor_header, disk.read_tensors, read_toml, read_report]
+READERS = [disk.read, disk.read_json, tensor_file.header_of, tensor_file.read, read_toml, read_report]
 
 
 @pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
@@ -135,7 +135,7 @@ def test_object_code(tmp_path: Path, odd: Callable[[Path], Path]) -> None:
 
 @pytest.mark.parametrize("name", ["a\0b", "a" * 300, "a/" * 2000, "~nobody-here/a", "\ud800"])
 def test_names_that_no_file_can_have(tmp_path: Path, name: str) -> None:
-    for read in (disk.read, disk.tensor_header, read_toml, read_report, ActivationStore.open, Dictionary.load):
+    for read in (disk.read, tensor_file.header_of, read_toml, read_report, ActivationStore.open, Dictionary.load):
         refuses(lambda read=read: read(tmp_path / name))
     refuses(lambda: load_texts(name))
     refuses(lambda: load_language_model(f"./{name}"))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from assay import disk
+from assay import disk, tensor_file
 from assay.errors import ConfigError, CorruptData
 from assay.training import checkpoint
 
@@ -27,7 +27,7 @@ def saved(folder: Path, state: Any = None, arms: Any = None) -> Path:
 
 def _again(part: Path, state: Any) -> None:
     disk.write_json(part / "state.json", state)
-    disk.write_tensors(part / "a.safetensors", LIKE["a"])
+    tensor_file.write(part / "a.safetensors", LIKE["a"])
 
 
 def test_what_was_saved_comes_back(tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from assay import disk
+from assay import tensor_file
 from assay.activations import ActivationStore
 from assay.activations.planted import Planted
 from assay.dictionary import Dictionary
@@ -271,7 +271,7 @@ def test_a_rollback_returns_to_the_last_checkpoint_and_goes_on(tmp_path: Path) -
     for progress in train({"arm": dictionary}, store(with_a_bad_batch()), config, folder=tmp_path):
         if progress.arms["arm"].loss is None:
             bad.append(progress.step)
-            kept = disk.read_tensors(tmp_path / f"step-{(progress.step - 1) // 10 * 10:08d}" / "arm.safetensors")
+            kept = tensor_file.read(tmp_path / f"step-{(progress.step - 1) // 10 * 10:08d}" / "arm.safetensors")
             assert torch.equal(dictionary.atoms, kept["dictionary.atoms"])
     assert len(bad) == 2
     assert progress.arms["arm"].nonfinite == 2

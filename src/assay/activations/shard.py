@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from assay import disk
+from assay import disk, tensor_file
 from assay.activations.manifest import Description, Line, shard_file
 from assay.errors import CorruptData, MissingMaterial, ran_out_of_memory
 
@@ -60,7 +60,7 @@ def write_shard(folder: Path, shard: Shard) -> Line:
     """Put a shard into its store's folder; its line for the manifest. Raises OutOfDisk."""
     total, name = shard.sum(), shard_file(shard.index)
     tensors = {"activations": shard.activations, "origin": shard.origin, "sum": total}
-    size, digest = disk.write_tensors(folder / name, tensors)
+    size, digest = tensor_file.write(folder / name, tensors)
     return Line(
         index=shard.index,
         file=name,
@@ -97,7 +97,7 @@ def read_sum(folder: Path, line: Line, description: Description) -> Float[Tensor
 def check_header(path: Path, line: Line, description: Description) -> None:
     """Compare size, names, dtypes and shapes of a file with what they should be. Raises CorruptData."""
     try:
-        header = disk.tensor_header(path)
+        header = tensor_file.header_of(path)
     except MissingMaterial:
         raise damaged(path, "is missing") from None
     except CorruptData as error:

@@ -19,7 +19,7 @@ from typing import Any
 import xxhash
 from torch import Tensor
 
-from assay import disk
+from assay import disk, tensor_file
 from assay.config import differences
 from assay.errors import ConfigError, CorruptData
 
@@ -46,7 +46,7 @@ def save(folder: Path, state: State, arms: Mapping[str, Mapping[str, Tensor]]) -
 
     def fill(part: Path) -> None:
         for name, tensors in arms.items():
-            disk.write_tensors(part / f"{name}.safetensors", tensors)
+            tensor_file.write(part / f"{name}.safetensors", tensors)
         disk.write_json(part / STATE, asdict(state))
 
     disk.publish(target, fill)
@@ -118,7 +118,7 @@ def load(path: Path, identity: Any) -> State:
 
 def load_arm(path: Path, name: str, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of one arm, which must be like those at hand. Raises MissingMaterial, CorruptData."""
-    return disk.read_tensors(path / f"{name}.safetensors", disk.signature(like))
+    return tensor_file.read(path / f"{name}.safetensors", tensor_file.signature(like))
 
 
 def check_log(state: State, log: Path) -> str | None:

@@ -16,6 +16,7 @@ MODEL = ModelMemory(
     vocabulary=1000,
     context=128,
     weights=50 * MIB,
+    loaded=70 * MIB,
     to_site=90 * MIB,
     to_end=110 * MIB,
     loading=60 * MIB,

@@ -24,6 +24,7 @@ MODEL = ModelMemory(
     vocabulary=1 << 20,
     context=128,
     weights=50 * MIB,
+    loaded=70 * MIB,
     to_site=90 * MIB,
     to_end=110 * MIB,
     loading=60 * MIB,
@@ -52,6 +53,12 @@ def parts(stage: str, run: Run, facts: Facts = FACTS) -> dict[str, int]:
     assert memory is not None
     assert memory.peak.total == sum(part.bytes for part in memory.peak.parts)
     return {part.what: part.bytes for part in memory.peak.parts}
+
+
+def test_only_an_evaluation_reads_the_layers_before_examples_are_found() -> None:
+    alone, after = (parts("examples", run(), replace(FACTS, before=before)) for before in ((), ("evaluate",)))
+    assert alone["language model and its libraries"] == 70 * MIB
+    assert after["language model and its libraries"] == 110 * MIB
 
 
 def test_a_window_is_the_largest_shards_and_no_more_than_there_are() -> None:

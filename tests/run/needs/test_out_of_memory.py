@@ -25,7 +25,7 @@ torch.set_num_threads(1)
 from assay.cli import main
 from assay.ops import kernels
 from assay.run.needs.available import STATUS, _kibibytes
-import assay.cli.train, assay.cli.evaluate
+import assay.cli.harvest, assay.cli.train, assay.cli.evaluate
 if {transformers}:
     import transformers
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
@@ -104,7 +104,7 @@ def test_harvest(write, tmp_path: Path) -> None:
     settings = {"harvest.batch_contexts": 2048, "harvest.tokens": 262_144, "harvest.rows_per_shard": 262_144}
     path, out = write(Case("h", "harvest", TINY, settings=settings)), tmp_path / "out"
     write_tiny_llama(tmp_path)
-    found = advice(limited(200 * MIB, "harvest", path, "--out", out, transformers=True))
+    found = advice(limited(300 * MIB, "harvest", path, "--out", out, transformers=True))
     assert found["harvest.batch_contexts"] == "1024"
     assert not leftovers(out)
 

@@ -238,7 +238,7 @@ def _examples(run: Run, arms: Mapping[str, Dictionary.Config], facts: Facts, mod
         *_process(facts),
         *((_window(run, facts),) if "train" in facts.before else ()),
         _parameters(run, arms, facts),
-        Part("language model and its libraries", model.to_end),
+        Part("language model and its libraries", model.to_end if "evaluate" in facts.before else model.loaded),
         _texts(model),
         Part("shard, mapped", mapped * facts.width * shards.itemsize),
     )

@@ -54,6 +54,8 @@ class ModelMemory:
     """Tokens of a context, as counted."""
     weights: int
     """Its parameters, whether they are in memory or mapped from a file that was not read yet."""
+    loaded: int
+    """Resident once it is loaded and its embedding was read: tokenizer, libraries."""
     to_site: int
     """Resident after a pass up to the site: weights read so far, tokenizer, libraries."""
     to_end: int
@@ -84,6 +86,7 @@ def measure_model(workspace: Workspace) -> ModelMemory:
     model = workspace.language_model.model
     loading = max(resident(most=True) if resident(most=True) > most else 0, resident()) - before
     locate(model, workspace.run.harvest.site)
+    _read_embedding(model)
     without_texts = resident()
     source = workspace.source("train")
     context = source.inputs(0, 1).keep.shape[1]
@@ -91,7 +94,6 @@ def measure_model(workspace: Workspace) -> ModelMemory:
     few = min(len(source), 2)
     width, one = _forward(workspace, _First(source, 1))
     _, two = _forward(workspace, _First(source, few))
-    _read_embedding(model)
     give_back()
     to_site = resident() - before - texts
     scoring, vocabulary = _scoring(workspace, width)
@@ -101,6 +103,7 @@ def measure_model(workspace: Workspace) -> ModelMemory:
         vocabulary=vocabulary,
         context=context,
         weights=sum(parameter.nbytes for parameter in model.parameters()),
+        loaded=without_texts - before,
         to_site=to_site,
         to_end=resident() - before - texts,
         loading=loading,

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save as serialised
 
-from assay import disk
+from assay import disk, tensor_file
 from assay.errors import CorruptData
 
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(4.0), "c": torch.tensor([1, 2])}
@@ -21,7 +21,7 @@ TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(4.0), "c": torch
 
 @pytest.fixture
 def tensors(tmp_path) -> Path:
-    disk.write_tensors(tmp_path / "t.safetensors", TENSORS)
+    tensor_file.write(tmp_path / "t.safetensors", TENSORS)
     return tmp_path / "t.safetensors"
 
 
@@ -32,14 +32,14 @@ def forge(path: Path, header: Any, data: bytes = b"\0" * 24, length: int | None 
 
 
 def test_tensors_come_back_bit_for_bit(tensors):
-    found = disk.read_tensors(tensors)
+    found = tensor_file.read(tensors)
     assert set(found) == set(TENSORS)
     assert all(
         torch.equal(found[name], tensor) and found[name].dtype == tensor.dtype for name, tensor in TENSORS.items()
     )
 
 
-DTYPES = st.sampled_from(list(disk.DTYPES))
+DTYPES = st.sampled_from(list(tensor_file.NAMES))
 SHAPES = st.lists(st.integers(0, 5), max_size=3)
 
 
@@ -56,7 +56,7 @@ def test_a_file_is_what_safetensors_would_write(tmp_path_factory, kinds, block):
     path = tmp_path_factory.mktemp("same") / "t"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(disk, "BLOCK", block)
-        size, digest = disk.write_tensors(path, made)
+        size, digest = tensor_file.write(path, made)
     assert path.read_bytes() == serialised(made)
     assert (size, digest) == (path.stat().st_size, disk.hash_file(path))
 
@@ -64,8 +64,8 @@ def test_a_file_is_what_safetensors_would_write(tmp_path_factory, kinds, block):
 def test_a_large_tensor_is_not_copied_to_be_written_or_read(tmp_path):
     big = torch.ones(32 << 20)
     before = peak_of_this_process()
-    disk.write_tensors(tmp_path / "t", {"big": big, "small": torch.ones(3)})
-    assert disk.read_tensors(tmp_path / "t")["small"].tolist() == [1, 1, 1]
+    tensor_file.write(tmp_path / "t", {"big": big, "small": torch.ones(3)})
+    assert tensor_file.read(tmp_path / "t")["small"].tolist() == [1, 1, 1]
     assert peak_of_this_process() - before < big.nbytes // 2
 
 
@@ -76,12 +76,12 @@ def peak_of_this_process() -> int:
 
 
 def test_tensors_in_any_memory_order_are_written(tmp_path):
-    disk.write_tensors(tmp_path / "t", {"t": TENSORS["a"].T, "p": torch.nn.Parameter(TENSORS["a"])})
-    assert torch.equal(disk.read_tensors(tmp_path / "t")["t"], TENSORS["a"].T)
+    tensor_file.write(tmp_path / "t", {"t": TENSORS["a"].T, "p": torch.nn.Parameter(TENSORS["a"])})
+    assert torch.equal(tensor_file.read(tmp_path / "t")["t"], TENSORS["a"].T)
 
 
 def test_the_header_is_read_without_the_data(tensors):
-    assert {name: entry["shape"] for name, entry in disk.tensor_header(tensors).items()} == {
+    assert {name: entry["shape"] for name, entry in tensor_file.header_of(tensors).items()} == {
         "a": [2, 3],
         "b": [],
         "c": [2],
@@ -100,11 +100,11 @@ def test_the_header_is_read_without_the_data(tensors):
 )
 def test_other_tensors_than_expected_are_refused(tensors, expected):
     with pytest.raises(CorruptData, match="holds other tensors"):
-        disk.read_tensors(tensors, expected)
+        tensor_file.read(tensors, expected)
 
 
 def test_expected_tensors_are_read(tensors):
-    assert len(disk.read_tensors(tensors, {"a": ("F32", (2, 3)), "b": ("F32", ()), "c": ("I64", (2,))})) == 3
+    assert len(tensor_file.read(tensors, {"a": ("F32", (2, 3)), "b": ("F32", ()), "c": ("I64", (2,))})) == 3
 
 
 A = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}
@@ -144,20 +144,20 @@ HOSTILE_HEADERS = {
 @pytest.mark.parametrize("expected", [None, {"a": ("F32", (2, 3))}], ids=["unasked", "expected"])
 def test_hostile_headers_are_corrupt_data(tmp_path, header, expected):
     with pytest.raises(CorruptData):
-        disk.read_tensors(forge(tmp_path / "t", header), expected)
+        tensor_file.read(forge(tmp_path / "t", header), expected)
 
 
 @pytest.mark.parametrize("dtype", [{}, {"dtype": ["F32"]}, {"dtype": 3}], ids=["missing", "a list", "a number"])
 def test_a_dtype_that_is_none_is_corrupt_data(tmp_path, dtype):
     entry = {"shape": [2, 3], "data_offsets": [0, 24], **dtype}
     with pytest.raises(CorruptData):
-        disk.read_tensors(forge(tmp_path / "t", {"a": entry}), {"a": ("F32", (2, 3))})
+        tensor_file.read(forge(tmp_path / "t", {"a": entry}), {"a": ("F32", (2, 3))})
 
 
-@pytest.mark.parametrize("length", [2**64 - 1, 2**40, disk.HEADER_LIMIT + 1, 1000, 3])
+@pytest.mark.parametrize("length", [2**64 - 1, 2**40, tensor_file.HEADER_LIMIT + 1, 1000, 3])
 def test_a_header_of_the_wrong_length_is_not_read_into_memory(tmp_path, length):
     with pytest.raises(CorruptData):
-        disk.read_tensors(forge(tmp_path / "t", {"a": A}, length=length))
+        tensor_file.read(forge(tmp_path / "t", {"a": A}, length=length))
 
 
 def test_every_truncation_is_noticed(tensors):
@@ -165,10 +165,10 @@ def test_every_truncation_is_noticed(tensors):
     for size in range(len(whole)):
         tensors.write_bytes(whole[:size])
         with pytest.raises(CorruptData):
-            disk.read_tensors(tensors)
+            tensor_file.read(tensors)
     tensors.write_bytes(whole + b"\0")
     with pytest.raises(CorruptData):
-        disk.read_tensors(tensors)
+        tensor_file.read(tensors)
 
 
 @given(st.binary(max_size=200))
@@ -177,13 +177,13 @@ def test_any_bytes_are_tensors_or_corrupt_data(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("bytes") / "t"
     path.write_bytes(struct.pack("<Q", len(data) // 2) + data)
     with pytest.raises(CorruptData):
-        disk.read_tensors(path)
+        tensor_file.read(path)
 
 
 def test_a_shape_beyond_its_data_is_refused_by_the_header_alone(tmp_path):
     claimed = {"dtype": "F32", "shape": [2**20, 2**10], "data_offsets": [0, 4]}
     with pytest.raises(CorruptData, match="do not lie where its shape says"):
-        disk.tensor_header(forge(tmp_path / "t", {"atoms": claimed}, b"\0" * 4))
+        tensor_file.header_of(forge(tmp_path / "t", {"atoms": claimed}, b"\0" * 4))
 
 
 def test_tensors_without_entries_and_without_axes_are_whole(tmp_path):
@@ -193,6 +193,6 @@ def test_tensors_without_entries_and_without_axes_are_whole(tmp_path):
         "one": torch.tensor(3),
         "half": torch.ones(3).half(),
     }
-    disk.write_tensors(tmp_path / "t", tensors)
-    found = disk.read_tensors(tmp_path / "t", disk.signature(tensors))
+    tensor_file.write(tmp_path / "t", tensors)
+    found = tensor_file.read(tmp_path / "t", tensor_file.signature(tensors))
     assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
