@@ -2,7 +2,7 @@
 
     python -m tests.crash                   all of it, below ten minutes on two cores
     python -m tests.crash --share 0.05      every twentieth trial, as `make test` does
-    python -m tests.crash --drill --seed 7  2,000 random kills and 5,000 corruptions, every pair of kills; adds a line to the drill log
+    python -m tests.crash --drill --seed 7  every fault everywhere, 2,000 random kills, 5,000 corruptions; adds a line to the drill log
 
 The last line is JSON. The exit code is 1 if anything was wrong, silent or not caught.
 """
@@ -27,12 +27,13 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 from tests.crash import campaigns, corruption
 from tests.crash.campaigns import Reference, Trial
+from tests.crash.faults import How
 from tests.crash.forks import share
 from tests.crash.mutants import MUTANTS
 from tests.crash.small_run import MINI, VERBS, prepare
 
 DRILLS = Path("docs/results/drills.jsonl")
-KILLS, FAULTS = ("kill", "drop", "zero"), ("full", "broken")
+HOWS: tuple[How, ...] = ("kill", "drop", "zero", "full", "broken")
 
 
 class Harness:
@@ -45,23 +46,23 @@ class Harness:
         self.wrong: list[str] = []
 
     def every_operation(self, *, every_fault: bool) -> int:
-        """Every verb killed and without power at every operation, its disk full or broken at each (or at every third); the trials."""
+        """Every verb killed at every operation; without power, its disk full or broken at each too, or at every third; the trials."""
         trials = [
             partial(campaigns.strike, self.reference, verb, (at,), how)
-            for verb, how in product(VERBS, KILLS + FAULTS)
-            for at in campaigns.points(self.reference, verb, how)[:: 1 if every_fault or how in KILLS else 3]
+            for verb, how in product(VERBS, HOWS)
+            for at in campaigns.points(self.reference, verb, how)[:: 1 if every_fault or how == "kill" else 3]
         ]
         return len(self._run("strikes", self._thinned(trials)))
 
     def twice(self, pairs: int) -> int:
-        """A shorter run killed, and killed again while it recovers; all pairs, or so many of them."""
+        """A shorter run killed, and killed again while it recovers; so many of all pairs."""
         mini = Reference(self.settings, self.folder / "mini", changes=dict(MINI)).make(("harvest", "train"))
         trials = [
             partial(campaigns.strike, mini, verb, ats, how)
             for verb, how in product(("harvest", "train"), ("kill", "drop"))
             for ats in product(campaigns.points(mini, verb, how), repeat=2)
         ]
-        every = max(len(trials) // pairs, 1) if pairs else 1
+        every = max(len(trials) // pairs, 1)
         return len(self._run("struck twice", self._thinned(trials[self.seed % every :: every])))
 
     def random(self, kills: int) -> tuple[int, int]:
@@ -133,6 +134,8 @@ class Harness:
         bad = [result for result in results if result.get("wrong")]
         self.wrong += [f"{what}: {result}" for result in bad]
         say(f"{what}: {len(results)} trials in {time.monotonic() - started:.0f} s, {len(bad)} wrong")
+        for result in bad[:5]:
+            say(f"WRONG {result}")
         return results
 
     def _thinned(self, trials: Iterable[Trial]) -> list[Trial]:
@@ -162,11 +165,11 @@ def main() -> int:
         harness = Harness(Path(folder), given.share, given.seed)
         say("operations: " + ", ".join(f"{verb} {len(ops)}" for verb, ops in harness.reference.operations.items()))
         points = harness.every_operation(every_fault=given.drill)
-        points += harness.twice(0 if given.drill else 200)
+        points += harness.twice(1000 if given.drill else 200)
         harness.writers()
         wrong = len(harness.wrong)
         kills, mismatches = harness.random(2000 if given.drill else 200)
-        damages, silent = harness.corruptions(5000, 60 if given.drill else 12)
+        damages, silent = harness.corruptions(*(5000, 60) if given.drill else (1000, 12))
         mutants, caught = (0, 0) if given.no_mutants else harness.mutants()
         for line in harness.wrong[:20]:
             say(f"WRONG {line}")

@@ -86,10 +86,11 @@ def checkpoint_in_place() -> None:
 def settings_in_place() -> None:
     """Records are written straight over the old ones."""
 
-    def write(path: Any, data: bytes) -> None:
+    def write(path: Any, data: bytes | disk.Blocks) -> None:
         disk.make_folder(path.parent)
         with open(path, "wb") as file:
-            file.write(data)
+            for block in [data] if isinstance(data, bytes) else data:
+                file.write(block)
 
     disk.write = write
 

@@ -69,6 +69,13 @@ def test_a_second_time_changes_no_byte(folder: Path) -> None:
     assert contents() == before
 
 
+def test_a_dead_writers_lock_goes_when_all_is_done_already(folder: Path) -> None:
+    (folder / ".lock").write_text('{"pid": 1, "host": "gone", "since": "long ago"}')
+    os.utime(folder / ".lock", (0, 0))
+    assert main(["evaluate", str(folder)]) == 0
+    assert not (folder / ".lock").exists()
+
+
 def test_a_dry_run_says_what_it_takes_and_writes_nothing(
     toml: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

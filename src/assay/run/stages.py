@@ -17,7 +17,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,8 +33,8 @@ from assay.analysis.evaluate import evaluate_model, to_record
 from assay.analysis.examples import LatentPage, describe_latents
 from assay.config import Config, parse
 from assay.dictionary import Dictionary
-from assay.errors import ConfigError, CorruptData, MissingMaterial, SiteNotFound, shown
-from assay.lock import writing
+from assay.errors import ConfigError, CorruptData, MissingMaterial, SiteNotFound, StoreError, shown
+from assay.lock import LOCK, writing
 from assay.materials import LanguageModel, load_language_model, load_texts
 from assay.metric import Metric
 from assay.ops import kernels
@@ -71,6 +71,12 @@ class Workspace:
             disk.remove_leftovers(self.folder)
             disk.write_sealed(self.folder / SETTINGS, self.run.resolved())
             yield
+
+    def tidy(self) -> None:
+        """Remove what a killed process left, unless somebody is writing: for stages that find their work done."""
+        if (self.folder / LOCK).exists():
+            with suppress(StoreError, OSError), writing(self.folder):
+                disk.remove_leftovers(self.folder)
 
     @cached_property
     def language_model(self) -> LanguageModel:
@@ -232,6 +238,7 @@ def run_evaluate(workspace: Workspace, progress: Counter | None = None) -> list[
         ]
     )
     if (known := kept.read_measurements(workspace.folder)) and known.inputs == inputs:
+        workspace.tidy()
         return list(known.records)
     started = time.perf_counter()
     model = workspace.language_model.model
@@ -265,6 +272,7 @@ def run_examples(workspace: Workspace) -> list[LatentPage]:
     settings = workspace.run.latents
     inputs = _digest([workspace.run.model, workspace.run.source, settings, _trained(workspace)])
     if (known := kept.read_latents(workspace.folder)) and known.inputs == inputs:
+        workspace.tidy()
         return list(known.latents)
     arms = {folder.name: Dictionary.load(folder) for folder in trained_arms(workspace)}
     arm = settings.arm or _middle_arm(workspace, list(arms))
