@@ -17,5 +17,5 @@ def test_a_share_of_all_trials_goes_well() -> None:
     summary = json.loads(done.stdout.splitlines()[-1])
     assert summary["kill_points"] > 30
     assert summary["random_kills"] >= 6
-    assert summary["corruptions"] >= 100
+    assert summary["corruptions"] >= 50
     assert summary["wrong"] == summary["mismatches"] == summary["silent"] == 0
