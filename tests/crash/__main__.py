@@ -2,6 +2,7 @@
 
     python -m tests.crash                   all of it, below ten minutes on two cores
     python -m tests.crash --share 0.05      every twentieth trial, as `make test` does
+    python -m tests.crash --only mutants    one of its parts: strikes, kills, corruptions, mutants
     python -m tests.crash --drill --seed 7  every fault everywhere, 2,000 random kills, 5,000 corruptions; adds a line to the drill log
 
 The last line is JSON. The exit code is 1 if anything was wrong, silent or not caught.
@@ -31,8 +32,16 @@ from tests.crash.faults import How
 from tests.crash.forks import share
 from tests.crash.mutants import MUTANTS
 from tests.crash.small_run import MINI, VERBS, prepare
+from tests.fuzz.drills import commit
 
 DRILLS = Path("docs/results/drills.jsonl")
+PARTS = {
+    "strikes": ("kill_points", "wrong"),
+    "kills": ("random_kills", "mismatches"),
+    "corruptions": ("corruptions", "silent"),
+    "mutants": ("mutants", "caught"),
+}
+"""The parts, and what each counts."""
 HOWS: tuple[How, ...] = ("kill", "drop", "zero", "full", "broken")
 
 
@@ -158,24 +167,29 @@ def main() -> int:
     parser.add_argument("--share", type=float, default=1.0, help="share of the trials to run")
     parser.add_argument("--seed", type=int, default=0, help="of random kills, corruptions, and which trials a share is")
     parser.add_argument("--drill", action="store_true", help="many more, and a line in the drill log")
-    parser.add_argument("--no-mutants", action="store_true", help="leave out the faults put in on purpose")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="some of its parts")
     given = parser.parse_args()
-    started = time.monotonic()
+    started, at = time.monotonic(), commit()
     with tempfile.TemporaryDirectory() as folder:
         harness = Harness(Path(folder), given.share, given.seed)
         say("operations: " + ", ".join(f"{verb} {len(ops)}" for verb, ops in harness.reference.operations.items()))
-        points = harness.every_operation(every_fault=given.drill)
-        points += harness.twice(1000 if given.drill else 200)
-        harness.writers()
+        points = kills = mismatches = damages = silent = mutants = caught = 0
+        if "strikes" in given.only:
+            points = harness.every_operation(every_fault=given.drill) + harness.twice(1000 if given.drill else 200)
+            harness.writers()
         wrong = len(harness.wrong)
-        kills, mismatches = harness.random(2000 if given.drill else 200)
-        damages, silent = harness.corruptions(*(5000, 60) if given.drill else (1000, 12))
-        mutants, caught = (0, 0) if given.no_mutants else harness.mutants()
+        if "kills" in given.only:
+            kills, mismatches = harness.random(2000 if given.drill else 200)
+        if "corruptions" in given.only:
+            damages, silent = harness.corruptions(*(5000, 60) if given.drill else (1000, 12))
+        if "mutants" in given.only:
+            mutants, caught = harness.mutants()
         for line in harness.wrong[:20]:
             say(f"WRONG {line}")
         if harness.wrong[20:]:
             say(f"and {len(harness.wrong) - 20} more: {Counter(line.split(':')[0] for line in harness.wrong)}")
-    say(f"in {time.monotonic() - started:.0f} s")
+    seconds, today = round(time.monotonic() - started), datetime.now(UTC).date().isoformat()
+    say(f"in {seconds} s")
     summary = {
         "kill_points": points,
         "wrong": wrong,
@@ -187,7 +201,8 @@ def main() -> int:
         "caught": caught,
     }
     if given.drill:
-        note = {"what": "crash", "seed": given.seed, "date": datetime.now(UTC).date().isoformat(), **summary}
+        counted = {key: summary[key] for part in PARTS if part in given.only for key in PARTS[part]}
+        note = {"what": "crash", **counted, "seed": given.seed, "seconds": seconds, "commit": at, "date": today}
         with open(DRILLS, "a", encoding="utf-8") as log:
             log.write(json.dumps(note) + "\n")
     say(json.dumps(summary))

@@ -77,12 +77,12 @@ def record(what: str, tally: Tally, seed: int, seconds: float, **more: Any) -> N
 
 
 def commit() -> str:
-    """The commit of the tree, with "+" when the package or the fuzzers differ from it."""
+    """The commit of the tree, with "+" when the package or its tests differ from it."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
-    return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "src", "tests/fuzz") else "")
+    return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "src", "tests") else "")
 
 
 @contextmanager
