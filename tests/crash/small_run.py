@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import random
 import time
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from assay.cli import main
 from assay.materials import load_language_model, load_texts
 from assay.ops import kernels
 from assay.run import stages
+from tests.tiny_language import write_model, write_texts
 
-WORDS = ["the", "a", "one", "film", "plot", "joke", "star", "of", "and", "in", "is", "was"]
 VERBS = ("harvest", "train", "sweep", "evaluate", "report")
 BEFORE = {"harvest": (), "train": ("harvest",), "sweep": ("harvest",), "evaluate": ("harvest", "sweep")}
 BEFORE["report"] = ("harvest", "sweep", "evaluate")
@@ -31,27 +27,15 @@ MINI = {"train.steps": 4, "train.checkpoint_every": 2, "harvest.tokens": 60}
 def prepare(folder: Path) -> Path:
     """Write model, texts and settings to a folder and load them once for all forks; the settings' file."""
     torch.set_num_threads(1)
-    vocabulary = {word: number for number, word in enumerate(["<unk>", "<end>", *WORDS])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<end>").save_pretrained(
-        folder / "lm"
-    )
-    torch.manual_seed(0)
-    shape = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-    LlamaForCausalLM(LlamaConfig(vocab_size=len(vocabulary), initializer_range=0.4, **shape)).save_pretrained(
-        folder / "lm"
-    )
-    draw = random.Random(0)
-    documents = "\n".join(json.dumps({"text": " ".join(draw.choices(WORDS, k=24))}) for _ in range(60))
-    (folder / "texts.jsonl").write_text(documents)
+    write_model(folder / "lm", width=8, blocks=2)
+    write_texts(folder / "texts", documents=60, words=24)
     settings = folder / "small.toml"
     settings.write_text(
         f"""
         name = "small"
         model.name = "{folder}/lm"
         [source]
-        texts = "{folder}/texts.jsonl"
+        texts = "{folder}/texts"
         context = 8
         held_out = 0.3
         [harvest]
@@ -83,7 +67,7 @@ def prepare(folder: Path) -> Path:
         count = 2
         """
     )
-    model, texts = load_language_model(f"{folder}/lm"), load_texts(f"{folder}/texts.jsonl")
+    model, texts = load_language_model(f"{folder}/lm"), load_texts(f"{folder}/texts")
     stages.load_language_model = lambda name: model  # pyright: ignore
     stages.load_texts = lambda name: texts  # pyright: ignore
     time.perf_counter = lambda: 0.0  # what is timed is then the same in every process

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from assay.activations import TensorSource, harvest
 from assay.activations.planted import Planted
 from assay.cli import main
 from assay.dictionary import Dictionary
+from tests.tiny_language import write_model, write_texts
 
 SOON = 30.0
 """Seconds within which torchrun and all ranks must be gone after one was killed; the promise is 60."""
@@ -142,29 +142,10 @@ def test_sweep_holds_its_latents_in_shards(tmp_path: Path, store: Path) -> None:
     assert main(["verify", str(parallel)]) == 0
 
 
-WORDS = ["the", "a", "one", "film", "plot", "joke", "star", "of", "and", "in", "is", "was", "good", "bad", "slow"]
-
-
 @pytest.mark.four_ranks
 def test_the_whole_path_of_a_language_model_with_four_ranks(tmp_path: Path) -> None:
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    vocabulary = {word: number for number, word in enumerate(["<unk>", "<end>", *WORDS])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<end>").save_pretrained(
-        tmp_path / "lm"
-    )
-    torch.manual_seed(0)
-    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
-    LlamaForCausalLM(LlamaConfig(vocab_size=len(vocabulary), initializer_range=0.4, **shape)).save_pretrained(
-        tmp_path / "lm"
-    )
-    (tmp_path / "texts").mkdir()
-    draw = random.Random(0)
-    for number in range(120):
-        (tmp_path / "texts" / f"{number:03d}.txt").write_text(" ".join(draw.choices(WORDS, k=40)))
+    write_model(tmp_path / "lm")
+    write_texts(tmp_path / "texts")
     toml = tmp_path / "small.toml"
     settings = RUN.format(steps=60).replace('site = "0"\ntokens = 600', 'site = "resid_post.1"\ntokens = 2000')
     source = f'[model]\nname = "{tmp_path}/lm"\n[source]\ntexts = "{tmp_path}/texts"\ncontext = 16\nheld_out = 0.3\n'

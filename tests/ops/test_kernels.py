@@ -9,15 +9,11 @@ import torch
 
 from assay.codes import CsrSupport, offsets_of
 from assay.ops import kernels, portable
+from tests.ops.whole_numbers import csr, problem, product_of, same, whole
 
 SHAPES = [(0, 5, 7), (1, 1, 1), (3, 50, 7), (67, 49, 19), (130, 97, 1), (65, 211, 576), (200, 16, 7)]
 SHAPES_OF_CODES = [(0, 5, 7), (1, 1, 1), (17, 65, 7), (33, 130, 19), (50, 9, 576)]
 MOST = [0, 5, 60, "each once"]
-
-
-def whole(*shape, key=0, most=3):
-    """Whole numbers from -most to most, in float32."""
-    return torch.randint(-most, most + 1, shape, generator=torch.Generator().manual_seed(key)).float()
 
 
 def strided(tensor):
@@ -25,27 +21,6 @@ def strided(tensor):
     spaced = torch.stack([tensor, tensor], -1)[..., 0]
     assert not spaced.is_contiguous() or spaced.numel() < 2
     return spaced
-
-
-def csr(mask, table):
-    rows, latents = mask.nonzero(as_tuple=True)
-    return offsets_of(mask.sum(1)), latents, table[rows, latents].float()
-
-
-def same(got, expected):
-    assert len(got) == len(expected)
-    for ours, plain in zip(got, expected, strict=True):
-        assert ours.dtype == plain.dtype
-        torch.testing.assert_close(ours, plain, rtol=0, atol=0, equal_nan=True)
-
-
-def problem(rows, latents, width):
-    """x, center, encoder."""
-    return whole(rows, width), whole(width, key=1), whole(latents, width, key=2)
-
-
-def product_of(x, center, encoder):
-    return (x - center).double() @ encoder.double().T
 
 
 BOUNDS = {

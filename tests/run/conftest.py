@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 import pytest
-import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from assay.cli import main
-
-WORDS = ["the", "a", "one", "film", "plot", "joke", "star", "of", "and", "in", "is", "was", "good", "bad", "slow"]
+from tests.tiny_language import write_model, write_texts
 
 
 @pytest.fixture(scope="session")
 def toml(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    vocabulary = {word: number for number, word in enumerate(["<unk>", "<end>", *WORDS])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<end>").save_pretrained(
-        folder / "lm"
-    )
-    torch.manual_seed(0)
-    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
-    LlamaForCausalLM(LlamaConfig(vocab_size=len(vocabulary), initializer_range=0.4, **shape)).save_pretrained(
-        folder / "lm"
-    )
-    (folder / "texts").mkdir()
-    draw = random.Random(0)
-    for number in range(120):
-        (folder / "texts" / f"{number:03d}.txt").write_text(" ".join(draw.choices(WORDS, k=40)))
+    write_model(folder / "lm")
+    write_texts(folder / "texts")
     path = folder / "small.toml"
     path.write_text(
         f"""
