@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -26,15 +25,14 @@ from typing import Any
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+from tests import drill_log
 from tests.crash import campaigns, corruption
 from tests.crash.campaigns import Reference, Trial
 from tests.crash.faults import How
 from tests.crash.forks import share
 from tests.crash.mutants import MUTANTS
 from tests.crash.small_run import MINI, VERBS, prepare
-from tests.fuzz.drills import commit
 
-DRILLS = Path("docs/results/drills.jsonl")
 PARTS = {
     "strikes": ("kill_points", "wrong"),
     "kills": ("random_kills", "mismatches"),
@@ -169,7 +167,7 @@ def main() -> int:
     parser.add_argument("--drill", action="store_true", help="many more, and a line in the drill log")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="some of its parts")
     given = parser.parse_args()
-    started, at = time.monotonic(), commit()
+    started, at = time.monotonic(), drill_log.commit()
     with tempfile.TemporaryDirectory() as folder:
         harness = Harness(Path(folder), given.share, given.seed)
         say("operations: " + ", ".join(f"{verb} {len(ops)}" for verb, ops in harness.reference.operations.items()))
@@ -188,8 +186,7 @@ def main() -> int:
             say(f"WRONG {line}")
         if harness.wrong[20:]:
             say(f"and {len(harness.wrong) - 20} more: {Counter(line.split(':')[0] for line in harness.wrong)}")
-    seconds, today = round(time.monotonic() - started), datetime.now(UTC).date().isoformat()
-    say(f"in {seconds} s")
+    say(f"in {time.monotonic() - started:.0f} s")
     summary = {
         "kill_points": points,
         "wrong": wrong,
@@ -202,9 +199,7 @@ def main() -> int:
     }
     if given.drill:
         counted = {key: summary[key] for part in PARTS if part in given.only for key in PARTS[part]}
-        note = {"what": "crash", **counted, "seed": given.seed, "seconds": seconds, "commit": at, "date": today}
-        with open(DRILLS, "a", encoding="utf-8") as log:
-            log.write(json.dumps(note) + "\n")
+        drill_log.append("crash", at=at, seed=given.seed, seconds=time.monotonic() - started, **counted)
     say(json.dumps(summary))
     return 1 if harness.wrong else 0
 

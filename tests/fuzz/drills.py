@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
 import subprocess
@@ -17,8 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "docs" / "results" / "drills.jsonl"
+from tests import drill_log
+from tests.drill_log import ROOT
+
 BLOCK = 2000
 """Examples that hypothesis makes from one seed: it remembers all of them."""
 
@@ -32,7 +32,7 @@ class Tally:
     hangs: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     """How often each kind of failure was seen, by exception and place."""
-    commit: str = field(default_factory=lambda: commit())
+    commit: str = field(default_factory=drill_log.commit)
     """Of the tree when the drill began."""
 
     @property
@@ -58,31 +58,13 @@ def _short(example: Any) -> str:
 
 def record(what: str, tally: Tally, seed: int, seconds: float, **more: Any) -> None:
     """Append the line of a drill."""
-    line = {
-        "what": what,
+    counts = {
         "examples": tally.examples,
         "accepted": tally.accepted,
-        "seed": seed,
         "tracebacks": tally.tracebacks,
         "hangs": tally.hangs,
-        "seconds": round(seconds, 1),
-        "commit": tally.commit,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        **more,
     }
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    with open(RESULTS, "a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-    print(json.dumps(line))
-
-
-def commit() -> str:
-    """The commit of the tree, with "+" when the package or its tests differ from it."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-
-    return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "src", "tests") else "")
+    print(json.dumps(drill_log.append(what, at=tally.commit, seed=seed, seconds=seconds, **counts, **more)))
 
 
 @contextmanager
