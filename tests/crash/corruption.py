@@ -136,14 +136,12 @@ def repaired(reference: Reference, seed: int, place: Path) -> dict[str, Any]:
     if settings_lost:
         shutil.copyfile(reference.folder / "after-report" / "run.json", run / "run.json")
     clock_lost = any(finding.what.startswith(f"{run / 'timings.json'}") for finding in verify.verify(run).findings)
+    before, report = digest(run), {"report.json", "report.html"}
+    command_lost = all(before.get(name) != reference.after["report"][name] for name in report)
     end = child(partial(_repair, run))
-    shows_clock = {"timings.json", "report.json", "report.html"} if clock_lost else set()
+    lost = {"timings.json"} | report if clock_lost else report if command_lost else set()
     found = digest(run)
-    names = [
-        name
-        for name, value in reference.after["report"].items()
-        if name not in shows_clock and found.get(name) != value
-    ]
+    names = [name for name, value in reference.after["report"].items() if name not in lost and found.get(name) != value]
     wrong = f"exit {end.code}: {end.printed[-600:]}" if end.code else (f"differs: {names[:4]}" if names else None)
     return {"damages": damages, "wrong": wrong}
 

@@ -66,6 +66,21 @@ def test_damage_is_found_and_repaired(damaged: Path, damage: Callable[[Path], No
     assert (damaged / "report.html").exists()
 
 
+def test_a_report_keeps_its_command_as_long_as_one_of_its_files_is_whole(damaged: Path) -> None:
+    command = disk.read_sealed(damaged / "report.json")["command"]
+    assert command != f"assay report {damaged}"
+    for name in ("report.json", "report.html"):
+        flipped(damaged / name)
+        verify.repair(damaged)
+        assert disk.read_sealed(damaged / "report.json")["command"] == command
+    page = (damaged / "report.html").read_text(encoding="utf-8")
+    (damaged / "report.html").write_text(page.replace("assay report", "assay repost"), encoding="utf-8")
+    flipped(damaged / "report.json")
+    verify.repair(damaged)
+    assert disk.read_sealed(damaged / "report.json")["command"] == f"assay report {damaged}"
+    assert verify.verify(damaged).findings == []
+
+
 def test_only_the_damaged_shard_is_made_again(damaged: Path) -> None:
     shards = sorted(damaged.rglob("shard-*"))
     before = {path: path.stat().st_mtime_ns for path in shards}

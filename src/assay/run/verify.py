@@ -6,6 +6,7 @@ shards, the training from its last whole checkpoint, a dictionary from the last 
 
 from __future__ import annotations
 
+import html
 import re
 import shutil
 from collections.abc import Iterator
@@ -93,7 +94,7 @@ def repair(folder: Path, progress: stages.Counter | None = None) -> None:
     sweep, steps = _was_swept(workspace), workspace.run.train.steps
     trained = (home / DICTIONARIES).is_dir() or (home / TRAINING / f"step-{steps:08d}").is_dir()
     made = {name: (home / name).exists() for name in (ACTIVATIONS, EVALUATION, LATENTS, DATA, PAGE)}
-    command = _command(home)
+    command, page = _command(home), _bytes(home / PAGE)
     with workspace.writing():
         for path in {path for finding in findings for path in finding.remove}:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -107,7 +108,9 @@ def repair(folder: Path, progress: stages.Counter | None = None) -> None:
     if made[LATENTS]:
         stages.run_examples(workspace)
     if made[DATA] or made[PAGE]:
-        stages.run_report(workspace, command)
+        stages.run_report(workspace, command or _named_by(page) or f"assay report {home}")
+        if not command and _bytes(home / PAGE) != page:  # the page was damaged too: it vouches for no command
+            stages.run_report(workspace, f"assay report {home}")
 
 
 def _workspace(home: Path) -> Workspace:
@@ -131,11 +134,24 @@ def _was_swept(workspace: Workspace) -> bool:
     return not (there & listed) and bool(there or workspace.run.sweep)
 
 
-def _command(home: Path) -> str:
-    """What the report says that it was made with."""
+def _command(home: Path) -> str | None:
+    """What the report says that it was made with, if its data are whole."""
     with suppress(AssayError):
         return str(disk.read_sealed(home / DATA)["command"])
-    return f"assay report {home}"
+    return None
+
+
+def _named_by(page: bytes) -> str | None:
+    """The command that a report's page shows."""
+    found = re.search(r"<pre><code>(assay [^<]*)</code></pre>", page.decode(errors="replace"))
+    return html.unescape(found[1]) if found else None
+
+
+def _bytes(path: Path) -> bytes:
+    """What a file holds; nothing where there is none."""
+    with suppress(AssayError):
+        return disk.read(path)
+    return b""
 
 
 def _leftovers(folder: Path) -> Iterator[Finding]:
