@@ -100,6 +100,13 @@ def test_a_shape_below_the_small_one_is_rehearsed_as_it_is() -> None:
     assert made.shape == Shape(16, 48, 8)
 
 
+def test_no_setting_makes_a_rehearsal_large() -> None:
+    huge = settings("topk", width=2**30, k=2**62, k_aux=2**40)
+    made = rehearse(huge, TrainConfig(steps=10, dead_window=100, resample_at=(0.5,)), batch=BATCH, sample=SAMPLE)
+    assert made.shape.latents == rehearsal.MOST
+    assert made.parameters(2**30, DEPTH) == pytest.approx(4 * 2**30 * (2 * DEPTH + 1), rel=0.01)
+
+
 def test_rehearsing_is_quick_and_leaves_no_trace_in_the_draws() -> None:
     state = torch.get_rng_state()
     rehearse(settings("relu", d_in=17), TrainConfig(steps=3), batch=100, sample=100)

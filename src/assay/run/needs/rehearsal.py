@@ -28,6 +28,8 @@ ROWS, LATENTS, DEPTH = 64, 512, 16
 """The small shape, where the real one is no smaller still."""
 ROOM = 4
 """The small dictionary has at least so many times the latents that any setting counts: clipped to the width, a top-k would grow with it."""
+MOST = 1 << 15
+"""The small dictionary has no more latents than this, so that it stays small; a larger top-k is taken to grow with the width."""
 ATTEMPTS = 4
 """Draws of the small batch, until all four runs take the same path; rules that depend on the data may not."""
 FLOAT = 4
@@ -133,7 +135,7 @@ def rehearse(settings: Dictionary.Config, train: TrainConfig, *, batch: int, sam
     """
     small = Shape(
         min(ROWS, batch, sample),
-        min(max(LATENTS, ROOM * max(_counts(settings), default=0)), settings.width),
+        min(max(LATENTS, ROOM * max(_counts(settings), default=0)), MOST, settings.width),
         min(DEPTH, settings.d_in),
     )
     dies = train.steps * batch >= train.dead_window
@@ -152,8 +154,12 @@ def _rehearsed(settings: Dictionary.Config, train: TrainConfig, small: Shape, di
                 return Rehearsal(
                     small, takes[0], tuple(tuple(_power(base, one) for one in more) for base, *more in sizes)
                 )
-    whole = replace(small, latents=settings.width)
-    take = _take(settings, train, whole, dies, 0)
+    whole = replace(small, latents=min(settings.width, MOST))
+    try:
+        take = _take(settings, train, whole, dies, 0)
+    except ConfigError:
+        whole = replace(small, latents=settings.width)
+        take = _take(settings, train, whole, dies, 0)
     return Rehearsal(whole, take, tuple(_likeliest(size, whole) for size in take.sizes))
 
 
