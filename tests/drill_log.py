@@ -51,7 +51,7 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
             rows.append((words, sum(line[key] for line in some), sum(line[outcome] for line in some), outcome, some))
     for what in dict.fromkeys(line["what"] for line in lines if "examples" in line):
         some = [line for line in lines if line["what"] == what]
-        bad = sum(line["tracebacks"] + line["hangs"] for line in some)
+        bad = sum(line["tracebacks"] for line in some)  # a hang is one of them
         rows.append((f"fuzzed {what}", sum(line["examples"] for line in some), bad, "tracebacks or hangs", some))
     body = [
         f"| {words} | {count:,} | {bad:,} {outcome} | {_each(some, 'seed')} | {_each(some, 'commit')} |"

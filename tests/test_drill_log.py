@@ -7,7 +7,7 @@ from tests import drill_log
 LINES = [
     {"what": "crash", "random_kills": 1500, "mismatches": 0, "seed": 1, "commit": "abc"},
     {"what": "crash", "random_kills": 700, "mismatches": 2, "seed": 2, "commit": "abc"},
-    {"what": "configurations", "examples": 9, "tracebacks": 1, "hangs": 3, "seed": 1, "commit": "def+"},
+    {"what": "configurations", "examples": 9, "tracebacks": 4, "hangs": 3, "seed": 1, "commit": "def+"},
 ]
 
 
