@@ -215,6 +215,16 @@ def test_a_folder_appears_whole_with_its_manifest(tmp_path):
     assert disk.check_manifest(tmp_path / "out") == []
 
 
+@pytest.mark.parametrize(
+    "change", [lambda data: data[:-1], lambda data: data + b" ", lambda data: data.replace(b": ", b":", 1)]
+)
+def test_a_manifest_that_says_the_same_in_other_bytes_is_reported(tmp_path, change):
+    disk.publish(tmp_path / "out", fill)
+    path = tmp_path / "out" / disk.MANIFEST
+    path.write_bytes(change(path.read_bytes()))
+    assert disk.check_manifest(tmp_path / "out") == [f"{path} is not as it was written, though it says the same"]
+
+
 def test_publishing_again_replaces_all_of_it(tmp_path):
     disk.publish(tmp_path / "out", fill)
     disk.publish(tmp_path / "out", lambda part: disk.write(part / "three", b"3"))

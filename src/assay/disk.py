@@ -256,7 +256,10 @@ def check_manifest(folder: Path) -> list[str]:
         elif hash_file(path) != digest:
             problems.append(f"{path} is not the file that was written (its hash differs)")
     there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    return problems + [f"{folder / name} does not belong there" for name in sorted(there - {*listed, MANIFEST})]
+    problems += [f"{folder / name} does not belong there" for name in sorted(there - {*listed, MANIFEST})]
+    if not problems and read(folder / MANIFEST) != _as_json(entries, sort_keys=True):
+        problems.append(f"{folder / MANIFEST} is not as it was written, though it says the same")
+    return problems
 
 
 def make_folder(folder: Path) -> None:

@@ -62,9 +62,7 @@ WHOLE: dict[str, Callable[[], bytes]] = {
     "json_file": lambda: whole.as_json({"a": [1, 2.5, None, "é"], "b": {"c": True}}),
     "json_lines": lambda: b'{"step": 1}\n{"step": 2, "a": {"b": [0.5]}}\n',
     "tensor_file": _from("gated.safetensors", whole.training),
-    "folder_manifest": lambda: whole.as_json(
-        {name: {"bytes": len(data), "xxh3_128": xxhash.xxh3_128_hexdigest(data)} for name, data in PUBLISHED.items()}
-    ),
+    "folder_manifest": lambda: whole.as_manifest(PUBLISHED),
     "store_description": _from("store.json", whole.store),
     "store_manifest": _from("manifest.jsonl", whole.store),
     "store_shard": _from("shard-00000.safetensors", whole.store),

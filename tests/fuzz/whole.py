@@ -11,6 +11,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 import torch
+import xxhash
 from torch import nn
 
 from assay import disk
@@ -229,5 +230,10 @@ def model_folder() -> Files:
 def remade_manifest(folder: Path) -> None:
     """Write the MANIFEST that fits the files of a folder, as an attacker can."""
     listed = {name: data for name, data in read(folder).items() if name != disk.MANIFEST}
-    entries = {name: {"bytes": len(data), "xxh3_128": disk.hash_file(folder / name)} for name, data in listed.items()}
-    (folder / disk.MANIFEST).write_bytes(as_json(entries))
+    (folder / disk.MANIFEST).write_bytes(as_manifest(listed))
+
+
+def as_manifest(files: Files) -> bytes:
+    """The MANIFEST of some files, in the bytes that are expected of one."""
+    entries = {name: {"bytes": len(data), "xxh3_128": xxhash.xxh3_128_hexdigest(data)} for name, data in files.items()}
+    return (json.dumps(entries, indent=2, sort_keys=True) + "\n").encode()
