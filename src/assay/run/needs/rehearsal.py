@@ -28,7 +28,7 @@ ROWS, LATENTS, DEPTH = 64, 512, 16
 """The small shape, where the real one is no smaller still."""
 ROOM = 4
 """The small dictionary has at least so many times the latents that any setting counts: clipped to the width, a top-k would grow with it."""
-MOST = 1 << 15
+MOST = 1 << 13
 """The small dictionary has no more latents than this, so that it stays small; a larger top-k is taken to grow with the width."""
 ATTEMPTS = 4
 """Draws of the small batch, until all four runs take the same path; rules that depend on the data may not."""
