@@ -22,8 +22,9 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def no_stopwatch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How fast this machine multiplies, and what it could free, matters to no example; after a thousand tests that takes seconds."""
+    """How fast this machine multiplies, what it could free, and the models it has, matters to no example, and takes seconds."""
     from assay.run.needs import estimate, pace
 
     monkeypatch.setattr(pace, "product_rates", lambda: {"any": 1e11})
     monkeypatch.setattr(estimate, "give_back", lambda: None)
+    monkeypatch.setattr(estimate, "_is_here", lambda workspace: False)

@@ -117,7 +117,7 @@ def test_evaluation(write, tmp_path: Path) -> None:
     write_tiny_llama(tmp_path)
     assert main(["harvest", str(path), "--out", str(out)]) == 0
     save_untrained(path, out, dials)
-    found = advice(limited(350 * MIB, "evaluate", path, "--out", out, transformers=True))
+    found = advice(limited(220 * MIB, "evaluate", path, "--out", out, transformers=True))
     assert "sweep.topk" in found
     assert not leftovers(out)
     assert not (out / "evaluation.json").exists()
