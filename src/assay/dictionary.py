@@ -77,10 +77,8 @@ class Scale:
         finite = _finite_rows(sample)
         if not finite.any():
             raise Diverged("no row of the sample is finite", expected="finite activations", do="Harvest them again.")
-        mean, power = (
-            torch.zeros_like(sample[0], dtype=torch.float64),
-            torch.zeros((), dtype=torch.float64).to(sample.device),
-        )
+        mean = sample.new_zeros(sample.shape[1], dtype=torch.float64)
+        power = sample.new_zeros((), dtype=torch.float64)
         for rows in _finite_doubles(sample, finite):
             mean += rows.sum(0)
         mean /= finite.sum()
@@ -325,18 +323,17 @@ class Dictionary(nn.Module, ABC):
             )
         variant = Dictionary.registry.named(_text(description, "dictionary", folder))
         settings = config.parse(variant.Config, _table(description, "config", folder), where=str(folder / DESCRIPTION))
-        atoms = tensor_file.header_of(folder / TENSORS).get("atoms", {})
-        if (atoms.get("dtype"), atoms.get("shape")) != ("F32", [settings.width, settings.d_in]):
+        path, shape = folder / TENSORS, (settings.width, settings.d_in)
+        tensors = tensor_file.read(path)
+        found = tensor_file.signature(tensors)
+        if found.get("atoms") != ("F32", shape):  # before anything of that size is built
             raise CorruptData(
-                f"{folder / TENSORS} holds atoms of shape {shown(atoms.get('shape'))}",
-                expected=f"[{settings.width}, {settings.d_in}] in float32, as {DESCRIPTION} says",
+                f"{path} holds atoms of type and shape {shown(found.get('atoms'))}",
+                expected=f"{list(shape)} in float32, as {DESCRIPTION} says",
                 do="Restore the folder.",
             )
-        tensors = tensor_file.read(folder / TENSORS)  # before anything is built: its bytes are gone by then
         dictionary = settings.build()
-        tensor_file.compare(
-            folder / TENSORS, tensor_file.signature(tensors), tensor_file.signature(dictionary.state_dict())
-        )
+        tensor_file.compare(path, found, tensor_file.signature(dictionary.state_dict()))
         dictionary.load_state_dict(tensors)
         dictionary.provenance = dict(_table(description, "provenance", folder))
         return dictionary

@@ -1,8 +1,8 @@
 """Writing so that a crash leaves the old file or the new one, and reading so that nothing damaged or hostile is used.
 
 A file is written beside its place, synced, and renamed into it; a folder is filled beside its place and renamed whole, its MANIFEST
-(sizes and xxh3-128 hashes) written last; a record holds the digest of itself, its seal. Each function
-expects to be the only writer of its place, see `lock`.
+(sizes and xxh3-128 hashes) written last; a record holds the digest of itself, its seal. Each function expects to be the only writer of its
+place, see `lock`.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_stopwatch(monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """How fast this machine multiplies, what it could free, and the models it has, matters to no example, and takes seconds."""
     from assay.run.needs import estimate, pace
 

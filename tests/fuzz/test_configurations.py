@@ -23,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("examples")
 
 
-def test_any_settings_are_a_run_or_a_helpful_error(folder: Path, no_network: None, no_stopwatch: None) -> None:
+def test_any_settings_are_a_run_or_a_helpful_error(folder: Path, no_network: None, nothing_measured: None) -> None:
     seen: Counter[tuple[str, bool]] = Counter()
     configurations.warm(folder)
 

@@ -7,23 +7,9 @@ import pytest
 from assay.config import parse_assignments
 from assay.run.needs.advice import RESULT, SPEED, TRAINING, cheapest, in_words
 from assay.run.needs.memory import Facts, Shards, StageName, memory_of
-from assay.run.needs.model_memory import Growing, ModelMemory
 from assay.run.settings import Run
+from tests.run.needs.a_model import MIB, MODEL
 
-MIB = 1 << 20
-MODEL = ModelMemory(
-    width=64,
-    vocabulary=1000,
-    context=128,
-    weights=50 * MIB,
-    loaded=70 * MIB,
-    to_site=90 * MIB,
-    to_end=110 * MIB,
-    loading=60 * MIB,
-    texts=5 * MIB,
-    forward=Growing(2 * MIB, 2 * MIB),
-    scoring=Growing(20 * MIB, 10 * MIB),
-)
 FACTS = Facts(64, 300 * MIB, MODEL, Shards((32_768,) * 4, 2))
 
 

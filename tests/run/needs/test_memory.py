@@ -8,30 +8,17 @@ import pytest
 
 from assay.ops import kernels
 from assay.run.needs.memory import Facts, Shards, memory_of
-from assay.run.needs.model_memory import Growing, ModelMemory, shard_bytes
+from assay.run.needs.model_memory import shard_bytes
 from assay.run.settings import Run
 from benchmarks.memory import TINY, TOLERANCE, Case, arm, measured, training
 from benchmarks.memory_body import prepare
+from tests.run.needs.a_model import MIB, MODEL
 
-MIB = 1 << 20
 CASES = [
     training("dense beginning", 64, 2048, {"gated": arm("gated", 8192)}, rows=8192, steps=2),
     training("many parameters", 512, 256, {"topk": arm("topk", 32_768)}, rows=8192, steps=2),
     Case("many contexts", "harvest", TINY, settings={"harvest.batch_contexts": 512, "harvest.tokens": 66_000}),
 ]
-MODEL = ModelMemory(
-    width=64,
-    vocabulary=1 << 20,
-    context=128,
-    weights=50 * MIB,
-    loaded=70 * MIB,
-    to_site=90 * MIB,
-    to_end=110 * MIB,
-    loading=60 * MIB,
-    texts=5 * MIB,
-    forward=Growing(2 * MIB, 2 * MIB),
-    scoring=Growing(20 * MIB, 10 * MIB),
-)
 FACTS = Facts(64, 300 * MIB, MODEL, Shards((1000, 1000, 500), 2))
 
 
@@ -96,10 +83,11 @@ def test_contexts_of_another_length_take_their_share() -> None:
 
 
 def test_only_so_many_dictionaries_share_a_forward_as_the_budget_allows() -> None:
-    assert MODEL.scored(1, 32, 32) == 5 * MIB
-    assert MODEL.scored(9, 32, 32) == MODEL.scored(1, 32, 32)  # 2^27 logits are four forwards of 32 x 2^20
-    assert MODEL.scored(9, 4, 8) == (20 + 4 * 10) * MIB * 4 // 128
-    assert MODEL.scored(9, 4, 32) == (20 + 8 * 10) * MIB * 4 // 128
+    wordy = replace(MODEL, vocabulary=1 << 20)
+    assert wordy.scored(1, 32, 32) == 5 * MIB
+    assert wordy.scored(9, 32, 32) == wordy.scored(1, 32, 32)  # 2^27 logits are four forwards of 32 x 2^20
+    assert wordy.scored(9, 4, 8) == (20 + 4 * 10) * MIB * 4 // 128
+    assert wordy.scored(9, 4, 32) == (20 + 8 * 10) * MIB * 4 // 128
 
 
 def test_later_stages_of_one_process_carry_what_earlier_ones_left() -> None:

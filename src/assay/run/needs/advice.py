@@ -14,6 +14,7 @@ from typing import Any
 from assay.dictionary import Dictionary
 from assay.errors import ConfigError
 from assay.run.needs.memory import Facts, Memory, Shards, StageName, memory_of
+from assay.run.needs.model_memory import REFERENCES
 from assay.run.settings import Run
 
 SPEED, TRAINING, AGAIN, RESULT = 1, 2, 3, 4
@@ -78,7 +79,7 @@ def _halvings(
         yield from _half("train.sample_rows", min(run.train.sample_rows, sum(shards.rows)), SPEED)
         yield from _half("batches.size", run.batches.size, TRAINING)
     if stage == "evaluate":
-        yield from _half("evaluate.at_once", min(run.evaluate.at_once, len(arms) + 3), SPEED, least=2)
+        yield from _half("evaluate.at_once", min(run.evaluate.at_once, len(arms) + REFERENCES), SPEED, least=2)
     if stage in ("harvest", "evaluate"):
         yield from _half("source.context", run.source.context, RESULT, least=2)
     if stage != "harvest":

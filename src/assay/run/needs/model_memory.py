@@ -52,8 +52,6 @@ class ModelMemory:
     vocabulary: int
     context: int
     """Tokens of a context, as counted."""
-    weights: int
-    """Its parameters, whether they are in memory or mapped from a file that was not read yet."""
     loaded: int
     """Resident once it is loaded and its embedding was read: tokenizer, libraries."""
     to_site: int
@@ -102,7 +100,6 @@ def measure_model(workspace: Workspace) -> ModelMemory:
         width=width,
         vocabulary=vocabulary,
         context=context,
-        weights=sum(parameter.nbytes for parameter in model.parameters()),
         loaded=without_texts - before,
         to_site=to_site,
         to_end=resident() - before - texts,
