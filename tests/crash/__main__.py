@@ -1,6 +1,6 @@
 """make test-crash: kill, cut the power, fill the disk, damage files, at every place there is; then break the package to test the test.
 
-    python -m tests.crash                   all of it, below ten minutes on two cores
+    python -m tests.crash                   all of it
     python -m tests.crash --share 0.05      every twentieth trial, as `make test` does
     python -m tests.crash --only mutants    one of its parts: strikes, kills, corruptions, mutants
     python -m tests.crash --drill --seed 7  every fault everywhere, 2,000 random kills, 5,000 corruptions; adds a line to the drill log
