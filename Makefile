@@ -1,11 +1,12 @@
 # make demo   the main job: a real model, its activations, dictionaries, a report      make test   every test
 # make check  style, types, layers                                                      make bench  speed, beside the peers
 # make test-crash   killed, unpowered, full and damaged everywhere (ten minutes)      make test-distributed   what needs four processes
+# make science   what the papers claim, tried (docs/claims.md)
 PYTHON ?= python3
 BIN := .venv/bin
 BENCH := .venv-bench/bin
 
-.PHONY: demo test test-crash test-distributed check bench bench-quick setup
+.PHONY: demo science test test-crash test-distributed check bench bench-quick setup
 demo: setup
 	$(BIN)/assay demo
 
@@ -14,6 +15,9 @@ test: setup
 
 test-crash: setup
 	$(BIN)/python -m tests.crash
+
+science: setup
+	$(BIN)/python -m tests.science
 
 test-distributed: setup
 	$(BIN)/python -m pytest tests/distributed -m four_ranks

@@ -12,7 +12,8 @@ import torch
 
 from assay import disk, tensor_file
 from assay.codes import SparseCodes
-from assay.dictionary import DESCRIPTION, TENSORS, Dictionary
+from assay.dictionary import Dictionary
+from assay.dictionary_file import DESCRIPTION, TENSORS
 from assay.errors import AssayError, ConfigError, CorruptData, MissingMaterial, ShapeMismatch, UnknownName
 
 GATED = Dictionary.registry.named("gated")

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from assay import ops, testing
+from assay import ops
 from assay.dictionary import Dictionary, Pass, Weight
-from assay.testing import CHECKS, builder, check_dictionary
+from assay.testing import CHECKS, builder, check_dictionary, dictionaries
 
 
 @pytest.fixture(autouse=True)
@@ -141,7 +141,7 @@ def find_the_hidden_number(self, x):
     self.lift = 2.0
 
 
-def forgetful(self, latents, directions, encoder_norm):
+def forgetful(self, latents, directions, encoder_norm, read=None):
     with torch.no_grad():
         self.atoms[latents] = torch.nan
 
@@ -192,15 +192,15 @@ MUTANTS = [
 )
 def test_a_broken_rule_is_caught(rule, members, message):
     build = builder(mutant(**members))
-    check = getattr(testing, f"check_{rule}")
+    check = getattr(dictionaries, f"check_{rule}")
     with pytest.raises((AssertionError, AttributeError), match=message):
         check(build)
 
 
 def test_a_variant_that_learns_something_else_recovers_nothing(monkeypatch):
-    monkeypatch.setattr(testing, "_dial_values", lambda dictionary: [0.5])
+    monkeypatch.setattr(dictionaries, "dial_values", lambda dictionary: [0.5])
     with pytest.raises(AssertionError, match=r"planted directions are recovered .* got 0\.\d+ at 0\.5"):
-        testing.check_recovers_planted(builder(mutant(losses=learns_another_row)))
+        dictionaries.check_recovers_planted(builder(mutant(losses=learns_another_row)))
 
 
 def test_the_variant_that_all_mutants_come_from_is_sound():

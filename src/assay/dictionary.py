@@ -1,15 +1,15 @@
 """The one contract that every dictionary keeps: raw activations in, sparse codes, raw reconstructions out.
 
 A variant supplies `Config` (with `dial`, the one knob that a sparsity sweep turns), `__init__`, `encode_scaled` (the inference rule,
-one row independent of another) and `losses` (the training rule, unweighted named terms), and if it needs to, `start_from` and
-`after_step`. Everything else is final here. Variants share functions, not parents.
+one row independent of another) and `losses` (the training rule, unweighted named terms), and if it needs to, `start_from`,
+`after_step` and `context`. Everything else is final here. Variants share functions, not parents.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, final
 
@@ -18,14 +18,11 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from assay import __version__, config, disk, ops, ranks, tensor_file
+from assay import config, dictionary_file, ops, ranks, tensor_file
 from assay.codes import SparseCodes
-from assay.errors import ConfigError, CorruptData, Diverged, ShapeMismatch, shown
+from assay.errors import ConfigError, ShapeMismatch
 from assay.registry import Registry
-
-TENSORS, DESCRIPTION = "dictionary.safetensors", "dictionary.json"
-ROWS_AT_ONCE = 2048
-"""Rows of a sample that are in float64 at once."""
+from assay.units import Scale, finite_rows
 
 
 class Weight(config.Config):
@@ -47,12 +44,14 @@ class Step:
 
     x: Float[Tensor, "B D"]
     """Activations to encode."""
-    target: Float[Tensor, "B D"]
+    target: Float[Tensor, "B E"]
     """What to reconstruct: x itself, unless the dictionary maps one site to another."""
     dead: Bool[Tensor, " L"] | None = None
     """Latents that have not fired for the tracker's window; None when nobody counts."""
     progress: float = 1.0
     """Fraction of training that is done."""
+    downstream: Callable[[Tensor], Tensor] | None = None
+    """KL of the model's predictions when raw reconstructions [B D] of these rows take the activations' place; None without a model."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,51 +59,18 @@ class Pass:
     """What one forward pass made; `terms` are the loss terms by name, unweighted."""
 
     codes: SparseCodes
-    reconstruction: Float[Tensor, "B D"]
+    reconstruction: Float[Tensor, "B E"]
     terms: dict[str, Float[Tensor, ""]]
-
-
-@dataclass(frozen=True, eq=False)
-class Scale:
-    """How raw activations become x = (raw - mean) / scale, with mean zero and E||x||^2 = 1."""
-
-    mean: Float[Tensor, " D"]
-    scale: Float[Tensor, ""]
-
-    @classmethod
-    def of(cls, sample: Float[Tensor, "B D"]) -> Scale:
-        """Fitted to the finite rows of a sample, in float64. Raises Diverged."""
-        finite = _finite_rows(sample)
-        if not finite.any():
-            raise Diverged("no row of the sample is finite", expected="finite activations", do="Harvest them again.")
-        mean = sample.new_zeros(sample.shape[1], dtype=torch.float64)
-        power = sample.new_zeros((), dtype=torch.float64)
-        for rows in _finite_doubles(sample, finite):
-            mean += rows.sum(0)
-        mean /= finite.sum()
-        for rows in _finite_doubles(sample, finite):
-            power += (rows - mean).square().sum()
-        power /= finite.sum()
-        return cls(mean, power.sqrt() if power > 0 else torch.ones_like(power))
-
-
-def _finite_rows(x: Float[Tensor, "B D"]) -> Bool[Tensor, " B"]:
-    """Which rows hold neither NaN nor infinity, found without a copy of them."""
-    low, high = x.aminmax(dim=-1)
-    return torch.isfinite(low) & torch.isfinite(high)
-
-
-def _finite_doubles(x: Float[Tensor, "B D"], finite: Bool[Tensor, " B"]) -> Iterator[Float[Tensor, "_ D"]]:
-    """The finite rows in float64, some at a time."""
-    parts = zip(x.split(ROWS_AT_ONCE), finite.split(ROWS_AT_ONCE), strict=True)
-    return (rows[chosen].double() for rows, chosen in parts)
+    notes: Mapping[str, Tensor] = field(default_factory=dict)
+    """What else `after_step` learns from."""
 
 
 class Dictionary(nn.Module, ABC):
     """`width` atoms for `d_in`-wide activations, and the rule that says which of them are present and how strongly.
 
     Raw activations are raw = scale * x + mean, with the scale and the mean buffers of the dictionary: nobody else rescales anything.
-    `atoms[i]` [D] is decoder direction i. `encode` and `decode` take and give raw activations [B D].
+    `atoms[i]` [D] is decoder direction i. `encode` and `decode` take and give raw activations [B D]. One that maps a site to another
+    (`Config.maps_to` E) reads [B D] and gives [B E], and learns from rows that hold both side by side.
     """
 
     registry: ClassVar[Registry[type[Dictionary]]] = Registry("dictionary", "assay.dictionaries")
@@ -112,6 +78,10 @@ class Dictionary(nn.Module, ABC):
     paper: ClassVar[str]
     chooses_by_batch: ClassVar[bool] = False
     """Whether training chooses latents across the batch, so that its codes are not those of inference."""
+    signed: ClassVar[bool] = False
+    """Whether codes may be negative, so that an atom stands for both of its directions."""
+    divisible: ClassVar[bool] = True
+    """Whether its latents may be spread over processes."""
 
     class Config(config.Config):
         d_in: int = Field(default=768, ge=1, lt=2**24)
@@ -126,12 +96,37 @@ class Dictionary(nn.Module, ABC):
         owner: ClassVar[type[Dictionary]]
         dial: ClassVar[str]
 
+        @property
+        def maps_to(self) -> int | None:
+            """Width E of what is reconstructed, where that is another tensor than the input."""
+            return None
+
+        @property
+        def parts(self) -> tuple[int, ...]:
+            """Widths of consecutive parts of the input that are scaled apart, each to E||x||^2 = 1; all of it is one by default."""
+            return (self.d_in,)
+
+        @property
+        def block(self) -> int:
+            """Consecutive latents that stand for one subspace together."""
+            return 1
+
+        @property
+        def d_out(self) -> int:
+            """Width of the atoms and of the reconstruction."""
+            return self.maps_to or self.d_in
+
+        @property
+        def columns(self) -> int:
+            """Width of the rows that it learns from: input, and target where that is another tensor."""
+            return self.d_in + (self.maps_to or 0)
+
         def build(self) -> Dictionary:
             """A new dictionary with these settings."""
             return self.owner(self)
 
         def resized(self, *, d_in: int, width: int) -> Dictionary.Config:
-            """The same settings for another shape. A variant with settings that must add up to the width overrides it."""
+            """The same settings for another shape, or the nearest that they can have; a variant whose settings must add up overrides it."""
             return self.revised({"d_in": d_in, "width": width})
 
         def weights(self) -> dict[str, Weight]:
@@ -157,13 +152,18 @@ class Dictionary(nn.Module, ABC):
         self.provenance: dict[str, Any] = {}
         self.unit_atoms = True
         generator = torch.Generator().manual_seed(config.seed)
-        directions = torch.randn(config.width, config.d_in, generator=generator)
+        directions = torch.randn(config.width, config.d_out, generator=generator)
         self.atoms = nn.Parameter(directions / directions.norm(dim=-1, keepdim=True))
-        self.decoder_bias = nn.Parameter(torch.zeros(config.d_in))
+        self.decoder_bias = nn.Parameter(torch.zeros(config.d_out))
         self.register_buffer("mean", torch.zeros(config.d_in))
-        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("scale", torch.ones(()) if len(config.parts) == 1 else torch.ones(config.d_in))
         self.mean: Tensor
         self.scale: Tensor
+        self.target_mean: Tensor
+        self.target_scale: Tensor
+        if config.maps_to:
+            self.register_buffer("target_mean", torch.zeros(config.maps_to))
+            self.register_buffer("target_scale", torch.ones(()))
 
     # What a variant supplies.
 
@@ -181,6 +181,10 @@ class Dictionary(nn.Module, ABC):
     def after_step(self, result: Pass) -> None:
         """Learn from a training step what no gradient teaches, such as a threshold's running mean."""
 
+    def context(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B E"] | None:
+        """What of the scaled reconstruction comes from the scaled activations beside the codes, such as a linear skip."""
+        return None
+
     # What every dictionary does.
 
     @final
@@ -189,20 +193,22 @@ class Dictionary(nn.Module, ABC):
         return self.encode_scaled(self.scaled(activations))
 
     @final
-    def decode(self, codes: SparseCodes) -> Float[Tensor, "B D"]:
-        """Raw reconstruction of codes. Raises ShapeMismatch."""
+    def decode(self, codes: SparseCodes, activations: Float[Tensor, "B D"] | None = None) -> Float[Tensor, "B E"]:
+        """Raw reconstruction of codes, and of the `context` of raw activations where they are given. Raises ShapeMismatch."""
         if codes.width != self.config.width:
             raise ShapeMismatch(
                 f"the codes have {codes.width} latents",
                 expected=f"{self.config.width}",
                 do="Decode codes with the dictionary that made them.",
             )
-        return self.decode_scaled(codes) * self.scale + self.mean
+        beside = None if activations is None else self.context(self.scaled(activations))
+        scaled = self.decode_scaled(codes) if beside is None else self.decode_scaled(codes) + beside
+        return self.unscaled(scaled)
 
     @final
-    def forward(self, activations: Float[Tensor, "... D"]) -> Float[Tensor, "B D"]:
-        """decode(encode(activations))."""
-        return self.decode(self.encode(activations))
+    def forward(self, activations: Float[Tensor, "... D"]) -> Float[Tensor, "B E"]:
+        """decode(encode(activations), activations)."""
+        return self.decode(self.encode(activations), activations)
 
     @final
     def scaled(self, activations: Float[Tensor, "... D"]) -> Float[Tensor, "B D"]:
@@ -211,19 +217,35 @@ class Dictionary(nn.Module, ABC):
         return (activations.to(self.scale.dtype) - self.mean).div_(self.scale)
 
     @final
-    def decode_scaled(self, codes: SparseCodes) -> Float[Tensor, "B D"]:
+    def unscaled(self, reconstruction: Float[Tensor, "B E"]) -> Float[Tensor, "B E"]:
+        """Raw values of a scaled reconstruction."""
+        mean, scale = (self.target_mean, self.target_scale) if self.config.maps_to else (self.mean, self.scale)
+        return reconstruction * scale + mean
+
+    @final
+    def scaled_pair(self, rows: Float[Tensor, "B C"]) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B E"]]:
+        """Scaled input and target of raw rows to learn from. Raises ShapeMismatch."""
+        self._check_rows(rows)
+        x = self.scaled(rows[:, : self.config.d_in])
+        if not self.config.maps_to:
+            return x, x
+        target = rows[:, self.config.d_in :].to(self.scale.dtype)
+        return x, (target - self.target_mean).div_(self.target_scale)
+
+    @final
+    def decode_scaled(self, codes: SparseCodes) -> Float[Tensor, "B E"]:
         """sum_i f_i d_i + b_dec."""
         return ops.decode(codes, self.atoms) + self.decoder_bias
 
     @final
-    def decode_frozen(self, codes: SparseCodes) -> Float[Tensor, "B D"]:
+    def decode_frozen(self, codes: SparseCodes) -> Float[Tensor, "B E"]:
         """The same through a copy of the decoder that gets no gradient."""
         return ops.decode(codes, self.atoms.detach()) + self.decoder_bias.detach()
 
     @final
     def decode_both(
         self, codes: SparseCodes, others: SparseCodes, *, frozen: bool
-    ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]:
+    ) -> tuple[Float[Tensor, "B E"], Float[Tensor, "B E"]]:
         """`decode_scaled` of two values on one support; with `frozen` the second is `decode_frozen`."""
         reconstruction, other = ops.decode_pair(codes, others, self.atoms, frozen=frozen)
         bias = self.decoder_bias
@@ -231,26 +253,38 @@ class Dictionary(nn.Module, ABC):
 
     @final
     @torch.no_grad()
-    def start(self, sample: Float[Tensor, "B D"], scale: Scale | None = None) -> None:
-        """Fit mean and scale to raw activations, unless they are given; then let the variant start from x. Raises Diverged."""
-        self._check(sample)
-        scale = scale or Scale.of(sample)
+    def start(self, rows: Float[Tensor, "B C"], scale: Scale | None = None) -> None:
+        """Fit mean and scale to raw rows, unless they are given; then let the variant start from x. Raises ShapeMismatch, Diverged."""
+        self._check_rows(rows)
+        sample, target = rows[:, : self.config.d_in], rows[:, self.config.d_in :]
+        scale = scale or Scale.of(sample, self.config.parts)
         self.mean.copy_(scale.mean)
         self.scale.copy_(scale.scale)
+        if self.config.maps_to:
+            written = Scale.of(target)
+            self.target_mean.copy_(written.mean)
+            self.target_scale.copy_(written.scale)
         if type(self).start_from is not Dictionary.start_from:
-            finite = _finite_rows(sample)
+            finite = finite_rows(sample)
             self.start_from(self.scaled(sample if finite.all() else sample[finite]))
 
     @final
+    def learns(self) -> bool:
+        """Whether any parameter has a gradient; a baseline such as PCA only starts from a sample."""
+        return any(parameter.requires_grad for parameter in self.parameters())
+
+    @final
     def scales_like(self, other: Dictionary) -> bool:
-        """Whether both scale activations the same, to the bit and on the same device."""
+        """Whether both scale rows to learn from the same, to the bit and on the same device."""
+        if self.config.maps_to or other.config.maps_to:
+            return self is other
         pairs = (self.mean, other.mean), (self.scale, other.scale)
         return all(ours.device == theirs.device and torch.equal(ours, theirs) for ours, theirs in pairs)
 
     @final
     def is_fitted(self) -> bool:
         """Whether mean and scale were fitted to data."""
-        return bool(self.mean.any()) or float(self.scale) != 1.0
+        return bool(self.mean.any()) or bool((self.scale != 1.0).any())
 
     @final
     @torch.no_grad()
@@ -265,16 +299,35 @@ class Dictionary(nn.Module, ABC):
         return {name: p for name, p in named.items() if p.ndim and len(p) == self.config.width}
 
     @torch.no_grad()
-    def reset_latents(self, latents: Int[Tensor, " R"], directions: Float[Tensor, "R D"], encoder_norm: float) -> None:
-        """Begin latents anew: unit atom along a direction, encoder row along it with a norm, all else as at the start."""
+    def reset_latents(
+        self,
+        latents: Int[Tensor, " R"],
+        directions: Float[Tensor, "R E"],
+        encoder_norm: float,
+        read: Float[Tensor, "R D"] | None = None,
+    ) -> None:
+        """Begin latents anew: unit atom along a direction, encoder row with a norm along what was read there, all else as at the start.
+
+        Encoders are the parameters whose name ends so; what was read is the direction itself, unless the dictionary maps to another site.
+        """
         fresh = type(self)(self.config).per_latent_parameters()
-        length = directions.norm(dim=-1, keepdim=True)
-        units = torch.where(length > 0, directions / length, fresh["atoms"][latents].to(directions))
+        units = _units(directions, fresh["atoms"][latents])
         for name, parameter in self.per_latent_parameters().items():
             ranks.set_rows(parameter, latents, fresh[name].detach()[latents])
+            if name.endswith("encoder") and parameter.ndim == 2:
+                along = units if read is None else _units(read, fresh[name][latents])
+                ranks.set_rows(parameter, latents, along * encoder_norm)
         ranks.set_rows(self.atoms, latents, units)
-        if isinstance(encoder := getattr(self, "encoder", None), nn.Parameter):
-            ranks.set_rows(encoder, latents, units * encoder_norm)
+
+    def _check_rows(self, rows: Tensor) -> None:
+        if rows.ndim == 2 and self.config.maps_to and rows.shape[1] != self.config.columns:
+            raise ShapeMismatch(
+                f"the rows to learn from are {rows.shape[1]} wide",
+                expected=f"{self.config.columns}: {self.config.d_in} to read and {self.config.maps_to} to write, side by side",
+                do="Harvest both sites.",
+            )
+        if not self.config.maps_to:
+            self._check(rows)
 
     def _check(self, activations: Tensor) -> None:
         if activations.ndim != 2:
@@ -299,63 +352,23 @@ class Dictionary(nn.Module, ABC):
         """Write the dictionary to a folder: tensors, settings and provenance. Raises OutOfDisk, ConfigError."""
         if self.scale.dtype != torch.float32:
             raise ConfigError(f"the dictionary is {self.scale.dtype}", expected="float32", do="Call .float() before.")
-        description = {
-            "dictionary": self.name,
-            "config": self.config.resolved(),
-            "provenance": self.provenance,
-            "assay": __version__,
-        }
-
-        def fill(part: Path) -> None:
-            tensor_file.write(part / TENSORS, self.state_dict())
-            disk.write_json(part / DESCRIPTION, description)
-
-        disk.publish(Path(folder), fill)
+        dictionary_file.write(Path(folder), self.name, self.config.resolved(), self.provenance, self.state_dict())
 
     @staticmethod
     def load(folder: Path | str) -> Dictionary:
         """The dictionary that was saved in a folder. Raises MissingMaterial, CorruptData, UnknownName, ConfigError."""
-        folder = Path(folder)
-        description = disk.read_json(folder / DESCRIPTION)
-        if problems := disk.check_manifest(folder):
-            raise CorruptData(
-                problems[0], expected="the dictionary as it was saved", do="Restore the folder, or train it again."
-            )
-        variant = Dictionary.registry.named(_text(description, "dictionary", folder))
-        settings = config.parse(variant.Config, _table(description, "config", folder), where=str(folder / DESCRIPTION))
-        path, shape = folder / TENSORS, (settings.width, settings.d_in)
-        tensors = tensor_file.read(path)
-        found = tensor_file.signature(tensors)
-        if found.get("atoms") != ("F32", shape):  # before anything of that size is built
-            raise CorruptData(
-                f"{path} holds atoms of type and shape {shown(found.get('atoms'))}",
-                expected=f"{list(shape)} in float32, as {DESCRIPTION} says",
-                do="Restore the folder.",
-            )
+        saved = dictionary_file.read(Path(folder))
+        variant = Dictionary.registry.named(saved.name)
+        settings = config.parse(variant.Config, saved.config, where=str(saved.path))
+        tensors = saved.tensors((settings.width, settings.d_out))  # before anything of that size is built
         dictionary = settings.build()
-        tensor_file.compare(path, found, tensor_file.signature(dictionary.state_dict()))
+        tensor_file.compare(saved.path, tensor_file.signature(tensors), tensor_file.signature(dictionary.state_dict()))
         dictionary.load_state_dict(tensors)
-        dictionary.provenance = dict(_table(description, "provenance", folder))
+        dictionary.provenance = saved.provenance
         return dictionary
 
 
-def _table(description: Any, key: str, folder: Path) -> Mapping[str, Any]:
-    value = description.get(key) if isinstance(description, Mapping) else None
-    if not isinstance(value, Mapping):
-        raise _not_a_dictionary(key, folder)
-    return value
-
-
-def _text(description: Any, key: str, folder: Path) -> str:
-    value = description.get(key) if isinstance(description, Mapping) else None
-    if not isinstance(value, str):
-        raise _not_a_dictionary(key, folder)
-    return value
-
-
-def _not_a_dictionary(key: str, folder: Path) -> CorruptData:
-    return CorruptData(
-        f"{folder / DESCRIPTION} has no {key!r}",
-        expected="the description of a saved dictionary",
-        do="Restore the folder.",
-    )
+def _units(directions: Float[Tensor, "R D"], otherwise: Float[Tensor, "R D"]) -> Float[Tensor, "R D"]:
+    """The directions at unit norm, others in place of zeros."""
+    length = directions.norm(dim=-1, keepdim=True)
+    return torch.where(length > 0, directions / length, otherwise.detach().to(directions))

@@ -36,12 +36,14 @@ class Planted:
     """Seed of the directions, and with a key of each sample."""
     signed: bool = False
     """Whether strengths may be negative."""
+    orthogonal: bool = False
+    """Whether the directions are at right angles, at most D of them."""
 
     @cached_property
     def directions(self) -> Float[Tensor, "n D"]:
         """The true atoms: unit norm, uniform on the sphere."""
         normal = torch.randn(self.atoms, self.width, generator=self._generator("atoms"))
-        return normal / normal.norm(dim=-1, keepdim=True)
+        return torch.linalg.qr(normal.T).Q.T if self.orthogonal else normal / normal.norm(dim=-1, keepdim=True)
 
     def codes(self, rows: int, key: int) -> Float[Tensor, "rows n"]:
         """The strengths f behind `sample(rows, key)`."""
@@ -53,9 +55,15 @@ class Planted:
         clean = self._codes(rows, generator) @ self.directions
         return clean + self.noise * torch.randn(rows, self.width, generator=generator)
 
-    def recovery(self, atoms: Float[Tensor, "L D"]) -> float:
-        """MMCS: mean over true atoms of the largest cosine with a learned atom; of its absolute value if `signed`. 1 is perfect."""
+    def recovery(self, atoms: Float[Tensor, "L D"], block: int = 1) -> float:
+        """MMCS: mean over true atoms of the largest cosine with a learned atom; of its absolute value if `signed`. 1 is perfect.
+
+        Where `block` atoms stand for a subspace together, of the cosine with it.
+        """
         units = atoms.detach() / atoms.detach().norm(dim=-1, keepdim=True).clamp_min(torch.finfo(atoms.dtype).tiny)
+        if block > 1:
+            spans = torch.linalg.qr(units.view(-1, block, self.width).mT).Q
+            return torch.einsum("nd,gdr->ngr", self.directions.to(units), spans).norm(dim=-1).amax(-1).mean().item()
         cosines = self.directions.to(units) @ units.T
         return (cosines.abs() if self.signed else cosines).amax(dim=-1).mean().item()
 

@@ -126,6 +126,10 @@ class ActivationStore:
             )
         return _Reader(self._open_window).rows(self._order.stretches(0, 0, rows))
 
+    def downstream(self, step: int) -> Callable[[Tensor], Tensor] | None:
+        """KL of the model's predictions with raw reconstructions in place of the rows of a batch; None where no model is at hand."""
+        return None
+
     def locate(self, step: int, row: int) -> Place:
         """Where row `row` of the batch of a step lies."""
         return self._order.place(step, row)

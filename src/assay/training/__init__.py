@@ -1,5 +1,6 @@
 """Training many dictionaries on one stream of activations, resumable to the bit."""
 
-from assay.training.trainer import Measured, Progress, TrainConfig, train
+from assay.training.progress import Measured, Progress
+from assay.training.trainer import TrainConfig, train
 
 __all__ = ["Measured", "Progress", "TrainConfig", "train"]

@@ -51,8 +51,9 @@ def resample(
     drawn = torch.multinomial(probabilities, len(latents), replacement=True, generator=generator).to(step.x.device)
     norms = ranks.whole(getattr(dictionary, "encoder", dictionary.atoms).norm(dim=-1))
     living = norms[~dead].mean() if not dead.all() else torch.ones(())
-    directions = ranks.batch_rows(step.x)[drawn] - dictionary.decoder_bias
-    dictionary.reset_latents(latents, directions, RESAMPLED_NORM * float(living))
+    directions = ranks.batch_rows(step.target)[drawn] - dictionary.decoder_bias
+    read = ranks.batch_rows(step.x)[drawn] if dictionary.config.maps_to else None
+    dictionary.reset_latents(latents, directions, RESAMPLED_NORM * float(living), read)
     return latents
 
 

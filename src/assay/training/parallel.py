@@ -108,6 +108,12 @@ class Parallel:
             )
         if self.latents:
             for name, dictionary in dictionaries.items():
+                if not dictionary.divisible:
+                    raise ConfigError(
+                        f"{name} ({dictionary.name}) is to be held in {self.latents.size()} shards",
+                        expected="a variant whose latents may lie apart",
+                        do="Set train.latent_shards = 1: the processes share the batch then.",
+                    )
                 if dictionary.config.width % self.latents.size():
                     raise ConfigError(
                         f"{name} has {dictionary.config.width} latents, to be held in {self.latents.size()} shards",

@@ -12,9 +12,9 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,7 +28,7 @@ from torch import Tensor
 from assay import disk, ranks
 from assay.activations.store import ActivationStore
 from assay.config import Config
-from assay.dictionary import Dictionary, Pass, Scale, Step
+from assay.dictionary import Dictionary, Pass, Step
 from assay.errors import ConfigError, Diverged, Interrupted
 from assay.lock import writing
 from assay.training.dead import DeadLatents, explained_variance, resample
@@ -36,7 +36,9 @@ from assay.training.gradients import sum_gradients
 from assay.training.keeper import Keeper
 from assay.training.optimizer import UnitNormAdam
 from assay.training.parallel import ALONE, Parallel, together
+from assay.training.progress import Measured, Progress
 from assay.training.schedule import Schedule
+from assay.units import Scale
 
 
 class TrainConfig(Config):
@@ -93,47 +95,6 @@ class TrainConfig(Config):
         return {key: value for key, value in self.resolved().items() if key not in others}
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One dictionary on one training batch."""
-
-    loss: float | None
-    """Weighted sum of the terms; None, like every number here, where it is not finite."""
-    terms: dict[str, float | None]
-    """Unweighted terms by name."""
-    l0: float
-    """Mean active latents a row."""
-    explained_variance: float | None
-    """1 - error / variance, on this batch; None too where the batch does not vary."""
-    dead: float
-    """Share of latents silent for the window."""
-    nonfinite: int = 0
-    """Steps so far whose loss was not finite."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """The state of training after a logged step."""
-
-    step: int
-    """Steps done."""
-    tokens: int
-    """Rows seen, each epoch's counted."""
-    learning_rate: float
-    arms: dict[str, Measured]
-    seconds: float
-    """Since this call began."""
-    rows_read: int
-    """Rows seen since this call began."""
-    waiting: float
-    """Share of that time spent waiting for data."""
-
-    def record(self) -> dict[str, Any]:
-        """The part of it that does not depend on the clock."""
-        arms = {name: vars(arm) for name, arm in self.arms.items()}
-        return {"step": self.step, "tokens": self.tokens, "learning_rate": self.learning_rate, "arms": arms}
-
-
 class Trainee:
     """A dictionary in training, with its optimiser and its dead-latent count; of one that is spread over processes, what is here."""
 
@@ -145,11 +106,18 @@ class Trainee:
         self.nonfinite = 0
 
     @together
-    def loss(self, x: Float[Tensor, "B D"], progress: float) -> tuple[Step, Pass, Float[Tensor, ""]]:
-        """Forward pass on the rows here of a batch of scaled activations, and the weighted loss of the whole batch."""
-        x = self.parallel.slice(x)
-        step = Step(x, target=x, dead=self.dead.mask(), progress=progress)
-        with self._compute(x.device):
+    def loss(
+        self,
+        x: Float[Tensor, "B D"],
+        progress: float,
+        target: Float[Tensor, "B E"] | None = None,
+        downstream: Callable[[Tensor], Tensor] | None = None,
+    ) -> tuple[Step, Pass, Float[Tensor, ""]]:
+        """Forward pass on the rows here of a scaled batch, by default its own target; the weighted loss of the whole batch."""
+        here = self.parallel.slice(x)
+        goal = here if target is None or target is x else self.parallel.slice(target)
+        step = Step(here, goal, self.dead.mask(), progress, downstream)
+        with self._compute(here.device):
             result = self.dictionary.losses(step)
         result = replace(result, terms={name: ranks.whole(term) for name, term in result.terms.items()})
         weighted = [self.weights[name].at(progress) * term for name, term in result.terms.items()]
@@ -158,6 +126,9 @@ class Trainee:
     @together
     def learn(self, result: Pass, loss: Float[Tensor, ""], learning_rate: float) -> None:
         """Backward pass and update."""
+        if not self.dictionary.learns():
+            self.dead.update(result)
+            return
         with self.optimizer.gathering():
             loss.backward()
         sum_gradients([*self.dictionary.parameters()], self.optimizer.factors, self.parallel.parts)
@@ -167,7 +138,9 @@ class Trainee:
 
     @together
     def resample(self, step: Step, result: Pass, generator: torch.Generator) -> None:
-        """Begin the dead latents anew."""
+        """Begin the dead latents anew, if the dictionary learns."""
+        if not self.dictionary.learns():
+            return
         changed = resample(self.dictionary, self.dead.mask(), step, result, generator)
         self.optimizer.forget(changed)
         self.dead.silent[changed] = 0
@@ -262,10 +235,7 @@ def _train(
     if begin == 0:
         fresh = [dictionary for dictionary in dictionaries.values() if not dictionary.is_fitted()]
         if fresh:
-            sample = store.sample(min(config.sample_rows, store.rows))
-            scale = Scale.of(sample)
-            for dictionary in fresh:
-                dictionary.start(sample.to(dictionary.atoms.device), scale)
+            _start(fresh, store.sample(min(config.sample_rows, store.rows)))
     for trainee in trainees.values():
         trainee.split()
         parallel.compare(trainee.state())
@@ -281,11 +251,12 @@ def _train(
         done, rate = index + 1, schedule.at(index) * config.learning_rate
         logged = done % config.log_every == 0 or done == config.steps
         arms: dict[str, Measured] = {}
-        scaled: dict[str, Tensor] = {}
+        scaled: dict[str, tuple[Tensor, Tensor]] = {}
         for name, trainee in trainees.items():
             if (leader := leaders[name]) not in scaled:
-                scaled[leader] = trainee.dictionary.scaled(activations.to(trainee.dictionary.atoms.device))
-            step, result, loss = trainee.loss(scaled[leader], index / config.steps)
+                scaled[leader] = trainee.dictionary.scaled_pair(activations.to(trainee.dictionary.atoms.device))
+            x, target = scaled[leader]
+            step, result, loss = trainee.loss(x, index / config.steps, target, store.downstream(index))
             if torch.isfinite(loss):
                 trainee.learn(result, loss, rate)
             elif not trainee.excuse():
@@ -315,6 +286,16 @@ def _train(
                 do="Run the same command again; it goes on from the checkpoint." if keeper else "Nothing was saved.",
             )
     parallel.unite(dictionaries.values())
+
+
+def _start(fresh: Sequence[Dictionary], sample: Float[Tensor, "N C"]) -> None:
+    """Start new dictionaries from a sample; those that scale it alike share one fit."""
+    scales: dict[tuple[int, ...], Scale] = {}
+    for dictionary in fresh:
+        parts = dictionary.config.parts
+        if not dictionary.config.maps_to and parts not in scales:
+            scales[parts] = Scale.of(sample, parts)
+        dictionary.start(sample.to(dictionary.atoms.device), None if dictionary.config.maps_to else scales[parts])
 
 
 def _identity(trainees: Mapping[str, Trainee], config: TrainConfig, store: ActivationStore) -> dict[str, Any]:

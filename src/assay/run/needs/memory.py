@@ -15,10 +15,11 @@ from typing import Literal
 from assay.activations import shard
 from assay.activations.manifest import DTYPES
 from assay.analysis.firings import CHUNK, POOL, POOL_BYTES
-from assay.dictionary import ROWS_AT_ONCE, Dictionary
+from assay.dictionary import Dictionary
 from assay.run.needs.model_memory import ModelMemory, shard_bytes
 from assay.run.needs.rehearsal import Rehearsal, rehearse
 from assay.run.settings import Run
+from assay.units import ROWS_AT_ONCE
 
 StageName = Literal["harvest", "train", "evaluate", "examples"]
 FLOAT, DOUBLE, INTEGER = 4, 8, 8

@@ -18,11 +18,12 @@ from typing import Any
 import torch
 
 from assay.codes import DenseSupport
-from assay.dictionary import Dictionary, Scale
+from assay.dictionary import Dictionary
 from assay.errors import ConfigError
 from assay.run.needs.tally import Tally
 from assay.training import TrainConfig
 from assay.training.trainer import Trainee
+from assay.units import Scale
 
 ROWS, LATENTS, DEPTH = 64, 512, 16
 """The small shape, where the real one is no smaller still."""
@@ -166,10 +167,12 @@ def _rehearsed(settings: Dictionary.Config, train: TrainConfig, small: Shape, di
 def _take(settings: Dictionary.Config, train: TrainConfig, shape: Shape, dies: bool, seed: int) -> Take:
     """Count one start and one step. Rows are as large in each dimension as real ones, so that as many latents fire."""
     generator = torch.Generator().manual_seed(seed)
-    rows = torch.randn(shape.rows, shape.depth, generator=generator) / math.sqrt(settings.d_in)
+    resized = settings.resized(d_in=shape.depth, width=shape.latents)
+    rows = torch.randn(shape.rows, resized.columns, generator=generator) / math.sqrt(settings.d_in)
+    x, target = rows[:, : shape.depth], rows[:, resized.columns - resized.d_out :]
     unscaled = Scale(torch.zeros(shape.depth), torch.ones(()))
     with Tally() as tally:
-        dictionary = settings.resized(d_in=shape.depth, width=shape.latents).build()
+        dictionary = resized.build()
         trainee = Trainee(dictionary, train)
         start = len(tally.events)
         dictionary.start(rows, unscaled)
@@ -177,7 +180,7 @@ def _take(settings: Dictionary.Config, train: TrainConfig, shape: Shape, dies: b
         silent = trainee.dead.silent[: shape.latents // 2]
         if dies:
             silent.fill_(train.dead_window)
-        step, result, loss = trainee.loss(rows, 0.0)
+        step, result, loss = trainee.loss(x, 0.0, target)
         trainee.learn(result, loss, train.learning_rate)
         trainee.measure(step, result, loss.detach())
         if dies and train.resample_at:
