@@ -27,10 +27,9 @@ def text(results: dict[str, Any]) -> str:
     total = ", ".join(
         f"{count} {verdict}" for verdict, count in sorted(counts.items(), key=lambda item: item[0] != "reproduced")
     )
-    parts = [
-        HEAD,
-        f"{len(rows)} claims: {total}. {meta['date']}, {meta['machine']}; {sum(results['seconds'].values()) / 60:.0f} minutes of one core.\n",
-    ]
+    minutes = sum(results["seconds"].values()) / 60
+    made = f"{meta['date']}, {meta['machine']}; {minutes:.0f} minutes of one core"
+    parts = [HEAD, f"{len(rows)} claims: {total}. {made}.\n"]
     for section in dict.fromkeys(row["section"] for row in rows):
         parts.append(_section(section, [row for row in rows if row["section"] == section]))
     return "\n".join(parts)
@@ -48,9 +47,13 @@ def _section(section: str, rows: Sequence[dict[str, Any]]) -> str:
             if row["setting"] == setting:
                 figure = f"{row['value']:.3g} ({row['low']:.3g} to {row['high']:.3g})"
                 cells = row["variant"], row["claim"], row["metric"], figure, row["target"], row["verdict"]
-                lines.append(f"| {' | '.join(cells)} |")
+                lines.append(f"| {' | '.join(map(_escaped, cells))} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("|", "\\|")
 
 
 def write() -> None:
