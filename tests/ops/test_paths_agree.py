@@ -28,7 +28,7 @@ from assay.training.optimizer import UnitNormAdam
 ROWS, LATENTS, WIDTH = 50, 97, 13
 TOLERANCE = 1e-5
 """Of the largest entry of each gradient."""
-SMALL = {"k": 4, "k_aux": 7, "bandwidth": 0.5, "seed": 3}
+SMALL = {"k": 4, "k_aux": 7, "bandwidth": 0.5, "freeze_at": 1.0, "seed": 3}
 VARIANTS = {name: (name, {}) for name in Dictionary.registry.names()} | {
     "gated, unfrozen": ("gated", {"unfrozen": True})
 }

@@ -33,15 +33,15 @@ class GatedUntied(Dictionary, name="gated_untied", paper="arXiv:2404.16014"):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.gate_encoder = nn.Parameter(self.atoms.detach().clone())
+        self.encoder = nn.Parameter(self.atoms.detach().clone())
         self.magnitude_encoder = nn.Parameter(self.atoms.detach().clone())
         self.gate_bias = nn.Parameter(torch.zeros(config.width))
         self.magnitude_bias = nn.Parameter(torch.zeros(config.width))
 
     def paths(self, x: Float[Tensor, "B D"]) -> tuple[SparseCodes, SparseCodes]:
         """The rectified gate, and the codes on its support."""
-        read = ops.select_positive(x, self.gate_encoder, self.gate_bias, self.decoder_bias)
-        sized = ops.select_as(read, x, self.magnitude_encoder, self.decoder_bias)
+        read = ops.select_positive(x, self.encoder, self.gate_bias, self.decoder_bias)
+        sized = ops.products_on(read, x, self.magnitude_encoder, self.decoder_bias)
         gate = read.with_values(read.values + read.spread(self.gate_bias))
         return gate, read.with_values((sized.values + sized.spread(self.magnitude_bias)).relu())
 

@@ -6,7 +6,7 @@ from assay.ops.error import squared_error, unexplained_share
 from assay.ops.gated import gated_codes
 from assay.ops.path import forced
 from assay.ops.select import (
-    select_as,
+    products_on,
     select_batch_top_k,
     select_group_top_k,
     select_outside,
@@ -24,7 +24,7 @@ __all__ = [
     "gated_codes",
     "power",
     "powers",
-    "select_as",
+    "products_on",
     "select_batch_top_k",
     "select_group_top_k",
     "select_outside",

@@ -56,7 +56,7 @@ def select_outside(
     return _on_support(x, center, encoder, *entries)
 
 
-def select_as(
+def products_on(
     codes: SparseCodes,
     x: Float[Tensor, "B D"],
     encoder: Float[Tensor, "L D"],
