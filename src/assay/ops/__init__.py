@@ -1,14 +1,30 @@
 """Pure tensor functions that the dictionaries share. Every fast path has a plain reference that tests hold it to."""
 
+from assay.ops.anneal import annealed, changes_due, exponent, power, powers
 from assay.ops.decode import decode, decode_pair
 from assay.ops.error import squared_error, unexplained_share
+from assay.ops.gated import gated_codes
 from assay.ops.path import forced
-from assay.ops.select import select_batch_top_k, select_group_top_k, select_outside, select_positive, select_top_k
+from assay.ops.select import (
+    select_as,
+    select_batch_top_k,
+    select_group_top_k,
+    select_outside,
+    select_positive,
+    select_top_k,
+)
 
 __all__ = [
+    "annealed",
+    "changes_due",
     "decode",
     "decode_pair",
+    "exponent",
     "forced",
+    "gated_codes",
+    "power",
+    "powers",
+    "select_as",
     "select_batch_top_k",
     "select_group_top_k",
     "select_outside",

@@ -56,6 +56,22 @@ def select_outside(
     return _on_support(x, center, encoder, *entries)
 
 
+def select_as(
+    codes: SparseCodes,
+    x: Float[Tensor, "B D"],
+    encoder: Float[Tensor, "L D"],
+    center: Float[Tensor, " D"] | None = None,
+) -> SparseCodes:
+    """Products u = W (x - center) on the support of codes that another encoder chose for the same rows."""
+    x, center, _ = _entering(x, center, encoder)
+    rows, support = ranks.local(encoder), codes.support
+    if not isinstance(support, CsrSupport):
+        return codes.with_values(((x - center) @ rows.T).to(x.dtype))
+    with torch.no_grad():
+        products = path.serving(x, rows).dots(support, x - center, rows)
+    return SparseCodes(_Products.apply(x, center, encoder, support, products), support)
+
+
 def select_top_k(
     x: Float[Tensor, "B D"],
     encoder: Float[Tensor, "L D"],
