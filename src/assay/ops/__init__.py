@@ -1,21 +1,17 @@
 """Pure tensor functions that the dictionaries share. Every fast path has a plain reference that tests hold it to."""
 
 from assay.ops.anneal import annealed, changes_due, exponent, power, powers
+from assay.ops.auxk import auxk, rectified, shifted
 from assay.ops.decode import decode, decode_pair
 from assay.ops.error import squared_error, unexplained_share
 from assay.ops.gated import gated_codes
 from assay.ops.path import forced
-from assay.ops.select import (
-    select_as,
-    select_batch_top_k,
-    select_group_top_k,
-    select_outside,
-    select_positive,
-    select_top_k,
-)
+from assay.ops.select import select_as, select_batch_top_k, select_group_top_k, select_outside, select_positive, select_top_k
+from assay.ops.threshold import running_threshold
 
 __all__ = [
     "annealed",
+    "auxk",
     "changes_due",
     "decode",
     "decode_pair",
@@ -24,12 +20,15 @@ __all__ = [
     "gated_codes",
     "power",
     "powers",
+    "rectified",
+    "running_threshold",
     "select_as",
     "select_batch_top_k",
     "select_group_top_k",
     "select_outside",
     "select_positive",
     "select_top_k",
+    "shifted",
     "squared_error",
     "unexplained_share",
 ]
