@@ -5,8 +5,16 @@ from assay.ops.auxk import auxk, rectified, shifted
 from assay.ops.decode import decode, decode_pair
 from assay.ops.error import squared_error, unexplained_share
 from assay.ops.gated import gated_codes
+from assay.ops.jump import jump
 from assay.ops.path import forced
-from assay.ops.select import select_as, select_batch_top_k, select_group_top_k, select_outside, select_positive, select_top_k
+from assay.ops.select import (
+    select_as,
+    select_batch_top_k,
+    select_group_top_k,
+    select_outside,
+    select_positive,
+    select_top_k,
+)
 from assay.ops.threshold import running_threshold
 
 __all__ = [
@@ -18,6 +26,7 @@ __all__ = [
     "exponent",
     "forced",
     "gated_codes",
+    "jump",
     "power",
     "powers",
     "rectified",
