@@ -3,12 +3,15 @@
 from assay.ops.decode import decode, decode_pair
 from assay.ops.error import squared_error, unexplained_share
 from assay.ops.path import forced
+from assay.ops.polar import nuclear_norm, polar_factor
 from assay.ops.select import select_batch_top_k, select_group_top_k, select_outside, select_positive, select_top_k
 
 __all__ = [
     "decode",
     "decode_pair",
     "forced",
+    "nuclear_norm",
+    "polar_factor",
     "select_batch_top_k",
     "select_group_top_k",
     "select_outside",
