@@ -7,14 +7,8 @@ from assay.ops.error import squared_error, unexplained_share
 from assay.ops.gated import gated_codes
 from assay.ops.jump import jump
 from assay.ops.path import forced
-from assay.ops.select import (
-    select_as,
-    select_batch_top_k,
-    select_group_top_k,
-    select_outside,
-    select_positive,
-    select_top_k,
-)
+from assay.ops.polar import nuclear_norm, polar_factor
+from assay.ops.select import select_as, select_batch_top_k, select_group_top_k, select_outside, select_positive, select_top_k
 from assay.ops.threshold import running_threshold
 
 __all__ = [
@@ -27,6 +21,8 @@ __all__ = [
     "forced",
     "gated_codes",
     "jump",
+    "nuclear_norm",
+    "polar_factor",
     "power",
     "powers",
     "rectified",
