@@ -5,6 +5,7 @@ from assay.ops.decode import decode, decode_pair
 from assay.ops.error import squared_error, unexplained_share
 from assay.ops.nonnegative import factorise, nonnegative_codes, split_signs
 from assay.ops.path import forced
+from assay.ops.pursuit import pursue
 from assay.ops.select import select_batch_top_k, select_group_top_k, select_outside, select_positive, select_top_k
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "independent_axes",
     "nonnegative_codes",
     "principal_axes",
+    "pursue",
     "select_batch_top_k",
     "select_group_top_k",
     "select_outside",
