@@ -11,7 +11,14 @@ from assay.ops.nonnegative import factorise, nonnegative_codes, split_signs
 from assay.ops.path import forced
 from assay.ops.polar import nuclear_norm, polar_factor
 from assay.ops.pursuit import pursue
-from assay.ops.select import select_as, select_batch_top_k, select_group_top_k, select_outside, select_positive, select_top_k
+from assay.ops.select import (
+    select_as,
+    select_batch_top_k,
+    select_group_top_k,
+    select_outside,
+    select_positive,
+    select_top_k,
+)
 from assay.ops.threshold import running_threshold
 
 __all__ = [
