@@ -54,8 +54,8 @@ class Gated(Dictionary, name="gated", paper="arXiv:2404.16014"):
 
     def paths(self, x: Float[Tensor, "B D"]) -> tuple[SparseCodes, SparseCodes]:
         """The rectified gate, and the codes on its support."""
-        biases = self.gate_bias, self.log_rescale, self.magnitude_bias
-        return ops.gated_codes(x, self.encoder, *biases, self.decoder_bias)
+        products = ops.select_positive(x, self.encoder, self.gate_bias, self.decoder_bias)
+        return ops.gated_codes(products, self.gate_bias, self.log_rescale, self.magnitude_bias)
 
     def encode_scaled(self, x: Float[Tensor, "B D"]) -> SparseCodes:
         return self.paths(x)[1]

@@ -26,7 +26,7 @@ class GatedUntied(Dictionary, name="gated_untied", paper="arXiv:2404.16014"):
 
     class Config(Dictionary.Config):
         dial: ClassVar[str] = "sparsity.value"
-        sparsity: Weight = Weight(value=0.25, warmup=0.05)
+        sparsity: Weight = Weight(value=0.4, warmup=0.05)
         """L1 on the rectified gate."""
         gate_reconstruction: Weight = Weight()
         """Error of decoding the rectified gate through a frozen decoder."""

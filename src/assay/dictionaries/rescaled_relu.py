@@ -31,7 +31,7 @@ class RescaledReLU(Dictionary, name="rescaled_relu", paper="arXiv:2404.16014"):
 
     class Config(Dictionary.Config):
         dial: ClassVar[str] = "sparsity.value"
-        sparsity: Weight = Weight(value=0.15, warmup=0.05)
+        sparsity: Weight = Weight(value=0.25, warmup=0.05)
         """L1 on the codes of the first phase."""
         freeze_at: float = Field(default=0.75, ge=0, le=1)
         """Fraction of training after which encoder and decoder are frozen, and rescale and shift learn; at 1 they never are."""
