@@ -24,10 +24,10 @@ ROWS = Planted(width=16, atoms=24, active=2.0).sample(2000, key=1)
 SMALL = {
     "batch_topk": {"k": 2, "k_aux": 4},
     "gated": {"sparsity": {"value": 1.5}},
-    "gated_anneal": {"sparsity": {"value": 1.5}},
+    "gated_anneal": {"sparsity": {"value": 1.5}, "p_end": 0.9},
     "gated_untied": {"sparsity": {"value": 1.5}},
     "jumprelu": {"sparsity": {"value": 0.3}, "bandwidth": 0.2},
-    "p_anneal": {"sparsity": {"value": 1.2}},
+    "p_anneal": {"sparsity": {"value": 1.2}, "p_end": 0.9},
     "relu": {"sparsity": {"value": 1.2}},
     "rescaled_relu": {"sparsity": {"value": 1.2}},
     "sign_aware_gated": {"sparsity": {"value": 1.5}},
