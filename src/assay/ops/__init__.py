@@ -4,7 +4,15 @@ from assay.ops.decode import decode, decode_pair
 from assay.ops.error import squared_error, unexplained_share
 from assay.ops.jump import jump
 from assay.ops.path import forced
-from assay.ops.select import select_batch_top_k, select_group_top_k, select_outside, select_positive, select_top_k
+from assay.ops.select import (
+    select_batch_top_k,
+    select_group_top_k,
+    select_outside,
+    select_positive,
+    select_sparsemax,
+    select_top_k,
+)
+from assay.ops.sparsemax import sparsemax
 
 __all__ = [
     "decode",
@@ -15,7 +23,9 @@ __all__ = [
     "select_group_top_k",
     "select_outside",
     "select_positive",
+    "select_sparsemax",
     "select_top_k",
+    "sparsemax",
     "squared_error",
     "unexplained_share",
 ]
