@@ -11,7 +11,8 @@ from assay.ops.nonnegative import factorise, nonnegative_codes, split_signs
 from assay.ops.path import forced
 from assay.ops.polar import nuclear_norm, polar_factor
 from assay.ops.pursuit import pursue
-from assay.ops.select import products_on, select_batch_top_k, select_expert_top_k, select_outside, select_positive, select_top_k
+from assay.ops.select import products_on, select_batch_top_k, select_expert_top_k, select_group_top_k, select_outside, select_positive, select_sparsemax, select_top_k
+from assay.ops.sparsemax import sparsemax
 from assay.ops.threshold import running_threshold
 
 __all__ = [
@@ -39,10 +40,13 @@ __all__ = [
     "running_threshold",
     "select_batch_top_k",
     "select_expert_top_k",
+    "select_group_top_k",
     "select_outside",
     "select_positive",
+    "select_sparsemax",
     "select_top_k",
     "shifted",
+    "sparsemax",
     "split_signs",
     "squared_error",
     "unexplained_share",
