@@ -4,6 +4,7 @@ from assay.ops.axes import independent_axes, principal_axes
 from assay.ops.decode import decode, decode_pair
 from assay.ops.error import squared_error, unexplained_share
 from assay.ops.nonnegative import factorise, nonnegative_codes, split_signs
+from assay.ops.parts import part_norms
 from assay.ops.path import forced
 from assay.ops.pursuit import pursue
 from assay.ops.select import select_batch_top_k, select_group_top_k, select_outside, select_positive, select_top_k
@@ -15,6 +16,7 @@ __all__ = [
     "forced",
     "independent_axes",
     "nonnegative_codes",
+    "part_norms",
     "principal_axes",
     "pursue",
     "select_batch_top_k",
