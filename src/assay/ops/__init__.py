@@ -8,6 +8,7 @@ from assay.ops.error import squared_error, unexplained_share
 from assay.ops.gated import gated_codes
 from assay.ops.jump import jump
 from assay.ops.nonnegative import factorise, nonnegative_codes, split_signs
+from assay.ops.parts import part_norms
 from assay.ops.path import forced
 from assay.ops.polar import nuclear_norm, polar_factor
 from assay.ops.pursuit import pursue
@@ -30,6 +31,7 @@ __all__ = [
     "jump",
     "nonnegative_codes",
     "nuclear_norm",
+    "part_norms",
     "polar_factor",
     "power",
     "powers",
