@@ -55,7 +55,7 @@ def test_the_jacobian_is_the_papers(layout):
 
 
 @pytest.mark.parametrize("layout", ["dense", "csr"])
-@pytest.mark.parametrize("scale", [0.002, 0.05, 8.0], ids=["nearly all", "many", "few"])
+@pytest.mark.parametrize("scale", [0.002, 0.02, 8.0], ids=["nearly all", "many", "few"])
 @pytest.mark.parametrize("some", [False, True])
 def test_products_are_selected_where_the_whole_row_has_support(layout, scale, some):
     x, encoder = random(9, 6, 0.5), random(300, 6, 0.5, key=1)

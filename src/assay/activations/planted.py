@@ -38,12 +38,21 @@ class Planted:
     """Whether strengths may be negative."""
     orthogonal: bool = False
     """Whether the directions are at right angles, at most D of them."""
+    coherence: float = 0.0
+    """rho of a spiked model: a_i is sqrt(1 - rho) u_i + sqrt(rho) v at unit norm, v being one direction that all share."""
+    up_to: int | None = None
+    """If given, each row has a number of atoms drawn evenly from 1 to this, whatever `active`."""
 
     @cached_property
     def directions(self) -> Float[Tensor, "n D"]:
         """The true atoms: unit norm, uniform on the sphere."""
         normal = torch.randn(self.atoms, self.width, generator=self._generator("atoms"))
-        return torch.linalg.qr(normal.T).Q.T if self.orthogonal else normal / normal.norm(dim=-1, keepdim=True)
+        units = torch.linalg.qr(normal.T).Q.T if self.orthogonal else normal / normal.norm(dim=-1, keepdim=True)
+        if not self.coherence:
+            return units
+        shared = torch.randn(self.width, generator=self._generator("shared"))
+        spiked = (1 - self.coherence) ** 0.5 * units + self.coherence**0.5 * shared / shared.norm()
+        return spiked / spiked.norm(dim=-1, keepdim=True)
 
     def codes(self, rows: int, key: int) -> Float[Tensor, "rows n"]:
         """The strengths f behind `sample(rows, key)`."""
@@ -69,6 +78,10 @@ class Planted:
 
     def _codes(self, rows: int, generator: torch.Generator) -> Float[Tensor, "rows n"]:
         present = torch.rand(rows, self.atoms, generator=generator) < self.active / self.atoms
+        if self.up_to:
+            counts = torch.randint(1, self.up_to + 1, (rows, 1), generator=generator)
+            places = torch.rand(rows, self.atoms, generator=generator).argsort(-1).argsort(-1)
+            present = places < counts
         strength = torch.rand(rows, self.atoms, generator=generator) + 0.5
         sign = torch.rand(rows, self.atoms, generator=generator).sub(0.5).sign() if self.signed else 1.0
         return present * strength * sign
