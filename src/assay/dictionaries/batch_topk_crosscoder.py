@@ -62,10 +62,10 @@ class BatchTopKCrosscoder(Dictionary, name="batch_topk_crosscoder", paper="arXiv
         self.unit_atoms = False
         self.encoder = nn.Parameter(self.atoms.detach().clone())
         self.encoder_bias = nn.Parameter(torch.zeros(config.width))
+        self.register_buffer("threshold", torch.zeros(()))
+        self.register_buffer("learnt", torch.zeros(()))
         self.threshold: Tensor
         self.learnt: Tensor
-        for running in ("threshold", "learnt"):
-            self.register_buffer(running, torch.zeros(()))
 
     def norms(self) -> Float[Tensor, " L"]:
         """s_i = sum_l ||d_i^l||: what a code is worth where it is chosen; no gradient."""
@@ -74,27 +74,21 @@ class BatchTopKCrosscoder(Dictionary, name="batch_topk_crosscoder", paper="arXiv
     def encode_scaled(self, x: Float[Tensor, "B D"]) -> SparseCodes:
         shift = self.encoder_bias - self.threshold / self.norms()
         products = ops.select_positive(x, self.encoder, shift)
-        return products.with_values((products.values + products.spread(self.encoder_bias)).relu())
+        return ops.rectified(products, self.encoder_bias)
 
     def losses(self, step: Step) -> Pass:
-        norms = self.norms()
-        scaled = self.encoder * norms[:, None], self.encoder_bias * norms
-        worth = ops.select_batch_top_k(step.x, *scaled, self.config.k)
-        codes = worth.with_values((worth.values / worth.spread(norms) + worth.spread(self.encoder_bias)).relu())
+        layer, norms = (self.encoder, self.encoder_bias), self.norms()
+        worth = ops.select_batch_top_k(step.x, self.encoder * norms[:, None], self.encoder_bias * norms, self.config.k)
+        codes = ops.rectified(worth.with_values(worth.values / worth.spread(norms)), self.encoder_bias)
         reconstruction = self.decode_scaled(codes)
-        error, auxk = (step.target - reconstruction).detach(), reconstruction.new_zeros(())
-        if step.dead is not None and step.dead.any():
-            dead = ops.select_top_k(step.x, self.encoder, self.encoder_bias, self.config.k_aux, step.dead)
-            dead = dead.with_values((dead.values + dead.spread(self.encoder_bias)).relu())
-            auxk = ops.unexplained_share(ops.decode(dead, self.atoms), error)
-        terms = {"reconstruction": ops.squared_error(reconstruction, step.target), "auxk": auxk}
+        error = step.target - reconstruction
+        terms = {
+            "reconstruction": ops.squared_error(reconstruction, step.target),
+            "auxk": ops.auxk(step.x, step.dead, error, self.config.k_aux, *layer, None, self.atoms),
+        }
         return Pass(codes, reconstruction, terms, {"worth": (codes.values * codes.spread(norms)).detach()})
 
-    @torch.no_grad()
     def after_step(self, result: Pass) -> None:
         """Take the smallest active s f of the batch into the threshold's running mean."""
-        least = result.codes.with_values(result.notes["worth"]).least_positive()
-        if least.isfinite():
-            share = 1 - self.config.memory
-            self.learnt.lerp_(torch.ones_like(self.learnt), share)
-            self.threshold.lerp_(least, share / float(self.learnt))
+        worth = result.codes.with_values(result.notes["worth"])
+        self.threshold, self.learnt = ops.running_threshold(self.threshold, self.learnt, worth, self.config.memory)

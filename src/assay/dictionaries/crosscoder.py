@@ -57,7 +57,7 @@ class Crosscoder(Dictionary, name="crosscoder", paper="transformer-circuits.pub/
 
     def encode_scaled(self, x: Float[Tensor, "B D"]) -> SparseCodes:
         products = ops.select_positive(x, self.encoder, self.encoder_bias)
-        return products.with_values((products.values + products.spread(self.encoder_bias)).relu())
+        return ops.rectified(products, self.encoder_bias)
 
     def losses(self, step: Step) -> Pass:
         codes = self.encode_scaled(step.x)

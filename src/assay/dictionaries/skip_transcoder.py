@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -59,13 +59,9 @@ class SkipTranscoder(Dictionary, name="skip_transcoder", paper="arXiv:2501.18823
         self.encoder_bias = nn.Parameter(torch.zeros(config.width))
         self.skip = nn.Parameter(torch.zeros(config.maps_to, config.d_in)) if config.maps_to else None
 
-    def largest(self, x: Float[Tensor, "B D"], k: int, among: Bool[Tensor, " L"] | None = None) -> SparseCodes:
-        """The k largest rectified pre-activations of each row."""
-        products = ops.select_top_k(x, self.encoder, self.encoder_bias, k, among)
-        return products.with_values((products.values + products.spread(self.encoder_bias)).relu())
-
     def encode_scaled(self, x: Float[Tensor, "B D"]) -> SparseCodes:
-        return self.largest(x, self.config.k)
+        products = ops.select_top_k(x, self.encoder, self.encoder_bias, self.config.k)
+        return ops.rectified(products, self.encoder_bias)
 
     def context(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B E"] | None:
         return None if self.skip is None else x @ self.skip.T
@@ -74,15 +70,10 @@ class SkipTranscoder(Dictionary, name="skip_transcoder", paper="arXiv:2501.18823
         codes = self.encode_scaled(step.x)
         reconstruction, beside = self.decode_scaled(codes), self.context(step.x)
         reconstruction = reconstruction if beside is None else reconstruction + beside
+        error = step.target - reconstruction
+        layer = self.encoder, self.encoder_bias, None, self.atoms
         terms = {
             "reconstruction": ops.squared_error(reconstruction, step.target),
-            "auxk": self.error_from_dead(step, (step.target - reconstruction).detach()),
+            "auxk": ops.auxk(step.x, step.dead, error, self.config.k_aux, *layer),
         }
         return Pass(codes, reconstruction, terms)
-
-    def error_from_dead(self, step: Step, error: Float[Tensor, "B E"]) -> Float[Tensor, ""]:
-        """Share of the error's variance that dead latents leave unexplained; zero while none is dead or nothing varies."""
-        if step.dead is None or not step.dead.any():
-            return error.new_zeros(())
-        estimate = ops.decode(self.largest(step.x, self.config.k_aux, step.dead), self.atoms)
-        return ops.unexplained_share(estimate, error)
