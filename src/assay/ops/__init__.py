@@ -12,7 +12,16 @@ from assay.ops.parts import part_norms
 from assay.ops.path import forced
 from assay.ops.polar import nuclear_norm, polar_factor
 from assay.ops.pursuit import pursue
-from assay.ops.select import products_on, select_batch_top_k, select_expert_top_k, select_group_top_k, select_outside, select_positive, select_sparsemax, select_top_k
+from assay.ops.select import (
+    products_on,
+    select_batch_top_k,
+    select_expert_top_k,
+    select_group_top_k,
+    select_outside,
+    select_positive,
+    select_sparsemax,
+    select_top_k,
+)
 from assay.ops.sparsemax import sparsemax
 from assay.ops.threshold import running_threshold
 
