@@ -12,8 +12,8 @@ from assay.errors import ShapeMismatch
 from assay.training import TrainConfig
 from assay.training.on_atoms import train_on_atoms
 
-PARTS = Planted(width=16, atoms=12, active=2.0)
-CONFIG = TrainConfig(steps=500, learning_rate=1e-2, log_every=500)
+PARTS = Planted(width=24, atoms=16, active=2.0)
+CONFIG = TrainConfig(steps=500, learning_rate=1e-2, log_every=500, dead_window=2000)
 
 
 def settings(variant: str, **values):
@@ -23,7 +23,7 @@ def settings(variant: str, **values):
 @pytest.fixture(scope="module")
 def composed() -> Dictionary:
     """400 atoms, each of about two planted directions."""
-    dictionary = settings("relu", d_in=16, width=400).build()
+    dictionary = settings("relu", d_in=24, width=400).build()
     sums = PARTS.sample(600, key=0)
     with torch.no_grad():
         dictionary.atoms.copy_(sums[sums.norm(dim=1) > 0.1][:400])
@@ -35,7 +35,7 @@ def composed() -> Dictionary:
 @pytest.mark.parametrize("variant", ["batch_topk", "topk"])
 def test_it_finds_the_parts(composed, variant):
     before = composed.atoms.detach().clone()
-    meta = train_on_atoms(composed, settings(variant, d_in=16, width=16, k=2), CONFIG)
+    meta = train_on_atoms(composed, settings(variant, d_in=24, width=24, k=2), CONFIG)
     assert torch.equal(composed.atoms, before), "the dictionary itself stays as it was"
     assert PARTS.recovery(meta.atoms) > 0.9
     found = decompose(composed, meta)
@@ -49,8 +49,8 @@ def test_it_finds_the_parts(composed, variant):
 
 
 def test_random_atoms_have_no_parts(composed):
-    random = settings("relu", d_in=16, width=400).build()
-    meta = train_on_atoms(random, settings("topk", d_in=16, width=16, k=2), CONFIG)
+    random = settings("relu", d_in=24, width=400).build()
+    meta = train_on_atoms(random, settings("topk", d_in=24, width=24, k=2), CONFIG)
     assert decompose(random, meta).explained_variance < 0.6
 
 
