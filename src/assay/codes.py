@@ -40,7 +40,7 @@ class Support(ABC):
         """One number for each latent stored here, laid out so that it multiplies or adds to the values entry by entry."""
 
     @abstractmethod
-    def spread_rows(self, vector: Float[Tensor, " B"]) -> Tensor:
+    def spread_rows_here(self, vector: Float[Tensor, " B"]) -> Tensor:
         """One number a row, laid out so that it multiplies or adds to the values entry by entry."""
 
     @abstractmethod
@@ -59,6 +59,11 @@ class Support(ABC):
     def spread(self, vector: Float[Tensor, " L"]) -> Tensor:
         """One number a latent, laid out so that it multiplies or adds to the values entry by entry."""
         return self.spread_here(ranks.part(vector, self.shard))
+
+    @final
+    def spread_rows(self, vector: Float[Tensor, " B"]) -> Tensor:
+        """One number a row, which every process has whole, laid out so that it multiplies or adds to the values entry by entry."""
+        return self.spread_rows_here(self.shard.entering(vector) if self.shard else vector)
 
     @final
     def per_row(self, values: Tensor) -> Float[Tensor, " B"]:
@@ -123,7 +128,7 @@ class CsrSupport(Support):
     def spread_here(self, vector: Float[Tensor, " H"]) -> Float[Tensor, " N"]:
         return vector.index_select(0, self.indices)
 
-    def spread_rows(self, vector: Float[Tensor, " B"]) -> Float[Tensor, " N"]:
+    def spread_rows_here(self, vector: Float[Tensor, " B"]) -> Float[Tensor, " N"]:
         return vector.index_select(0, self.rows)
 
     def confine(self, values: Tensor) -> Tensor:
@@ -169,7 +174,7 @@ class DenseSupport(Support):
     def spread_here(self, vector: Float[Tensor, " H"]) -> Float[Tensor, " H"]:
         return vector
 
-    def spread_rows(self, vector: Float[Tensor, " B"]) -> Float[Tensor, "B 1"]:
+    def spread_rows_here(self, vector: Float[Tensor, " B"]) -> Float[Tensor, "B 1"]:
         return vector[:, None]
 
     def confine(self, values: Tensor) -> Tensor:

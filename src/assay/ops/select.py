@@ -22,7 +22,11 @@ from assay.errors import ShapeMismatch
 from assay.ops import path
 from assay.ops.across import Everyone, keep_largest
 from assay.ops.gradient import deliver
+from assay.ops.sparsemax import simplex_threshold
 from assay.ranks import Shard
+
+CANDIDATES = 64
+"""Candidates a row among which a sparsemax is first sought."""
 
 SAMPLE = 32
 """About how many rows, spread over the batch, the level of a batch-wide top-k is guessed from before it is made exact."""
@@ -54,6 +58,22 @@ def select_outside(
     if entries is None:
         return _dense(x, center, encoder, above, below)
     return _on_support(x, center, encoder, *entries)
+
+
+def products_on(
+    codes: SparseCodes,
+    x: Float[Tensor, "B D"],
+    encoder: Float[Tensor, "L D"],
+    center: Float[Tensor, " D"] | None = None,
+) -> SparseCodes:
+    """Products u = W (x - center) on the support of codes that another encoder chose for the same rows."""
+    x, center, _ = _entering(x, center, encoder)
+    rows, support = ranks.local(encoder), codes.support
+    if not isinstance(support, CsrSupport):
+        return codes.with_values(((x - center) @ rows.T).to(x.dtype))
+    with torch.no_grad():
+        products = path.serving(x, rows).dots(support, x - center, rows)
+    return SparseCodes(_Products.apply(x, center, encoder, support, products), support)
 
 
 def select_top_k(
@@ -178,6 +198,33 @@ def select_expert_top_k(
             latents[rows], products[rows] = chosen.view(-1, k) + first, values.view(-1, k).to(products)
         offsets = torch.arange(0, len(x) * k + 1, k, device=x.device)
     return _on_support(x, center, encoder, offsets, latents.flatten(), products.flatten())
+
+
+def select_sparsemax(
+    x: Float[Tensor, "B D"],
+    encoder: Float[Tensor, "L D"],
+    scale: float,
+    among: Bool[Tensor, " L"] | None = None,
+) -> SparseCodes:
+    """Products u = W x on the support of sparsemax(scale u) in each row; `among` allows some latents only.
+
+    The largest products of a row are candidates. While some row's candidates are all in its support there may be more, and four times
+    as many are taken: the support is exact, and no table is made unless it fills one.
+    """
+    x, center, _ = _entering(x, None, encoder)
+    with torch.no_grad():
+        allowed = len(encoder) if among is None else int(among.sum())
+        k, certain = CANDIDATES, False
+        while not certain:
+            u = select_top_k(x, encoder, x.new_zeros(len(encoder)), k, among)
+            scores = u.with_values(scale * u.values)
+            above = scores.values > scores.support.spread_rows(simplex_threshold(scores))
+            chosen = u.with_values(above.to(u.values.dtype))
+            certain = k >= allowed or not bool((chosen.l0() >= k).any())
+            k *= 4
+        rows, latents, _ = chosen._entries_here()
+        offsets = offsets_of(torch.bincount(rows, minlength=len(x)))
+    return _on_support(x, center, encoder, offsets, latents, u.values[chosen.values != 0])
 
 
 def _entering(x: Tensor, center: Tensor | None, encoder: Tensor) -> tuple[Tensor, Tensor, Shard | None]:
