@@ -40,8 +40,8 @@ class Planted:
     """Whether the directions are at right angles, at most D of them."""
     coherence: float = 0.0
     """rho of a spiked model: a_i is sqrt(1 - rho) u_i + sqrt(rho) v at unit norm, v being one direction that all share."""
-    up_to: int | None = None
-    """If given, each row has a number of atoms drawn evenly from 1 to this, whatever `active`."""
+    counts: tuple[int, int] | None = None
+    """If given, the fewest and the most atoms of a row: each has a number drawn evenly between them, whatever `active`."""
 
     @cached_property
     def directions(self) -> Float[Tensor, "n D"]:
@@ -78,10 +78,10 @@ class Planted:
 
     def _codes(self, rows: int, generator: torch.Generator) -> Float[Tensor, "rows n"]:
         present = torch.rand(rows, self.atoms, generator=generator) < self.active / self.atoms
-        if self.up_to:
-            counts = torch.randint(1, self.up_to + 1, (rows, 1), generator=generator)
-            places = torch.rand(rows, self.atoms, generator=generator).argsort(-1).argsort(-1)
-            present = places < counts
+        if self.counts:
+            fewest, most = self.counts
+            wanted = torch.randint(fewest, most + 1, (rows, 1), generator=generator)
+            present = torch.rand(rows, self.atoms, generator=generator).argsort(-1).argsort(-1) < wanted
         strength = torch.rand(rows, self.atoms, generator=generator) + 0.5
         sign = torch.rand(rows, self.atoms, generator=generator).sub(0.5).sign() if self.signed else 1.0
         return present * strength * sign
