@@ -45,9 +45,8 @@ class Planted:
     """Whether the directions are at right angles, at most D of them."""
     coherence: float = 0.0
     """rho of a spiked model: a_i is sqrt(1 - rho) u_i + sqrt(rho) v at unit norm, v being one direction that all share."""
-<<<<<<< HEAD
-    up_to: int | None = None
-    """If given, each row has a number of atoms drawn evenly from 1 to this, whatever `active`."""
+    counts: tuple[int, int] | None = None
+    """If given, the fewest and the most atoms of a row: each has a number drawn evenly between them, whatever `active`."""
     zipf: float = 0.0
     """Exponent of Zipf's law: p_i falls as 1 / (i + 1)^zipf, but for those that would be in more than half of the rows."""
     correlation: float = 0.0
@@ -68,10 +67,6 @@ class Planted:
                 expected="whole families, 0 <= correlation < 1, 0 <= alone <= 1",
                 do="Choose a number of atoms that 1 + children divides.",
             )
-=======
-    counts: tuple[int, int] | None = None
-    """If given, the fewest and the most atoms of a row: each has a number drawn evenly between them, whatever `active`."""
->>>>>>> m-jump
 
     @cached_property
     def directions(self) -> Float[Tensor, "n D"]:
@@ -121,22 +116,14 @@ class Planted:
         return (cosines.abs() if self.signed else cosines).amax(dim=-1).mean().item()
 
     def _codes(self, rows: int, generator: torch.Generator) -> Float[Tensor, "rows n"]:
-<<<<<<< HEAD
         present = self._present(rows, generator)
-=======
-        present = torch.rand(rows, self.atoms, generator=generator) < self.active / self.atoms
-        if self.counts:
-            fewest, most = self.counts
-            wanted = torch.randint(fewest, most + 1, (rows, 1), generator=generator)
-            present = torch.rand(rows, self.atoms, generator=generator).argsort(-1).argsort(-1) < wanted
->>>>>>> m-jump
         strength = torch.rand(rows, self.atoms, generator=generator) + 0.5
         sign = torch.rand(rows, self.atoms, generator=generator).sub(0.5).sign() if self.signed else 1.0
         return present * strength * sign
 
     def _present(self, rows: int, generator: torch.Generator) -> Bool[Tensor, "rows n"]:
-        if self.up_to:
-            return presence.up_to(rows, self.atoms, self.up_to, generator)
+        if self.counts:
+            return presence.counted(rows, self.atoms, *self.counts, generator)
         families = self.atoms // (1 + self.children)
         members = 2 - self.alone if self.children else 1.0
         rates = presence.rates(families, self.active / members, self.zipf)
