@@ -28,7 +28,7 @@ def auxk(
     k: int,
     encoder: Float[Tensor, "L D"],
     bias: Float[Tensor, " L"],
-    center: Float[Tensor, " D"],
+    center: Float[Tensor, " D"] | None,
     atoms: Float[Tensor, "L E"],
     *,
     signed: bool = False,
