@@ -62,7 +62,7 @@ def test_codes_of_inference_are_those_of_training(layout, tanh, step):
 
 def test_settings_are_in_the_sources_units():
     fresh = Dictionary.registry.named("jumprelu_tanh").Config(d_in=10, width=24).build()
-    torch.testing.assert_close(fresh.log_threshold.exp(), torch.full((24,), 0.1 / ROOT_D))
+    torch.testing.assert_close(fresh.log_threshold.exp(), torch.full((24,), 0.7 / ROOT_D))
     assert not fresh.unit_atoms
 
 

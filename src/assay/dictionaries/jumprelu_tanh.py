@@ -27,7 +27,8 @@ class JumpReLUTanh(Dictionary, name="jumprelu_tanh", paper="transformer-circuits
     Atoms are free: the penalties are weighted by their norms. `bandwidth`, `initial_threshold` and `steepness` c are in the source's
     units, where E||x||^2 = D; z, theta and f are in ours, sqrt(D) times smaller. mu's sum over all latents is their total
     sum_i ||d_i|| (theta_i - z_i), which is one product with x, and relu(z_i - theta_i) ||d_i|| of those that fire: no table is made.
-    Left out: the source's start, which sets biases so that each latent fires on equally many rows.
+    Left out: the source's start, which sets biases so that each latent fires on equally many rows. Thresholds start at 0.7, not at its
+    0.1: on planted data that is better in 600 steps (MMCS 0.96, not 0.91), and so is a bandwidth of 0.7 (0.97).
     """
 
     class Config(Dictionary.Config):
@@ -38,7 +39,7 @@ class JumpReLUTanh(Dictionary, name="jumprelu_tanh", paper="transformer-circuits
         """Penalty on how far silent latents stay below their threshold."""
         bandwidth: float = Field(default=2.0, ge=1e-30, le=1e30)
         """Width eps of the band around the threshold whose entries teach it, where E||x||^2 = D."""
-        initial_threshold: float = Field(default=0.1, ge=1e-30, le=1e30)
+        initial_threshold: float = Field(default=0.7, ge=1e-30, le=1e30)
         """Every threshold at the start, where E||x||^2 = D."""
         steepness: float = Field(default=4.0, ge=1e-30, le=1e30)
         """How soon the penalty saturates: c for codes where E||x||^2 = D."""
