@@ -26,7 +26,7 @@ from tests.science.planted_arms import at_l0, measure, settings, trained
     ),
 )
 def threshold(seed: int) -> dict[str, float]:
-    planted = Planted(width=48, atoms=96, up_to=5, seed=seed)
+    planted = Planted(width=48, atoms=96, counts=(1, 5), seed=seed)
     shape = {"d_in": 48, "width": 112, "seed": seed}
     arms = {f"topk {k}": settings("topk", **shape, k=k) for k in (2, 3, 4)}
     arms["batch"] = settings("batch_topk", **shape, k=3)
