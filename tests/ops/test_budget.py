@@ -19,7 +19,7 @@ ROWS, LATENTS, WIDTH = 2048, 1024, 16
 VARIANTS = {name: (name, {}) for name in Dictionary.registry.names()} | {
     "gated, unfrozen": ("gated", {"unfrozen": True})
 }
-SMALL = {"k": 8, "k_aux": 8}
+SMALL = {"k": 8, "k_aux": 8, "initial_threshold": 0.03, "bandwidth": 0.05}
 
 PRODUCTS = {"portable": 1.35, "kernels": 0.05}
 """Encoder products of 2 B D L operations in PyTorch's dense matmuls; the kernels make theirs themselves."""
