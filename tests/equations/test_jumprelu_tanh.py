@@ -38,7 +38,7 @@ def tanh(build):
 
 
 def test_terms_and_gradients_are_the_sources(layout, tanh, step, agree):
-    z = step.x @ tanh.encoder.T + tanh.encoder_bias
+    z = (step.x - tanh.decoder_bias) @ tanh.encoder.T + tanh.encoder_bias
     theta = tanh.log_threshold.exp()
     f = Estimated.apply(z, theta)
     norms = tanh.atoms.pow(2).sum(1).sqrt()
