@@ -17,6 +17,7 @@ VERBS = {
     "sweep": "train each at every value of its dial and every seed, on one stream",
     "evaluate": "measure trained dictionaries on held-out documents",
     "report": "write report.html and report.json",
+    "benchmark": "how much of a planted dictionary each variant finds",
     "verify": "check every hash of a run, a store or a dictionary",
     "list": "what can be named: dictionaries, metrics, edits, recipes, sites of a model",
 }
