@@ -31,16 +31,9 @@ def simplex_threshold(scores: SparseCodes) -> Float[Tensor, " B"]:
     inside = support.confine(torch.ones_like(z))
     left = support.per_row(inside)
     while True:
-<<<<<<< HEAD
-        tau = (support.per_row(inside * z) - 1) / count.clamp_min(1)
-        inside = inside * (z > support.spread_rows(tau))
-        fewer = support.per_row(inside)
-        if torch.equal(fewer, count):
-=======
         for _ in range(STEPS):
             before, tau = left, (support.per_row(inside * z) - 1) / left.clamp_min(1)
-            inside = inside * (z > support.along_rows(tau))
+            inside = inside * (z > support.spread_rows(tau))
             left = support.per_row(inside)
         if torch.equal(before, left):
->>>>>>> m-jump
             return tau
