@@ -29,7 +29,7 @@ def papers_terms(subspace, step, k_aux):
     among = torch.zeros_like(pre)
     for row in range(len(pre)):
         dead = step.dead.nonzero().view(-1)
-        chosen = dead[pre[row, dead].argsort(descending=True)[:k_aux]]
+        chosen = dead[pre[row, dead].abs().argsort(descending=True)[:k_aux]]
         among[row, chosen] = pre[row, chosen]
     left = (residual - among @ subspace.atoms).pow(2).sum(1).mean()
     return {

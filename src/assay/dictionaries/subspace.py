@@ -20,7 +20,7 @@ class Subspace(Dictionary, name="subspace", paper="arXiv:2606.06333"):
     pre-activation  p_k = W_enc,k (x - b_dec) + b_enc,k in R^r, rows of W_enc at unit norm
     codes           f_k = p_k where ||p_k|| is among the s largest of the row
     nuclear         mean_k ||D_k||_*: atoms have unit norm, so it can only align them, which lowers a group's effective rank
-    AuxK            e = x - xhat (no gradient); the k_aux largest dead atoms reconstruct it: ||e - ehat||^2 / ||e - mean e||^2
+    AuxK            e = x - xhat (no gradient); the k_aux dead atoms of largest |p| reconstruct it: ||e - ehat||^2 / ||e - mean e||^2
 
     L0 is s r. The paper weighs the nuclear norm 100 where E||x||^2 is about 80,653, which is the default here in the unit E||x||^2 = 1;
     it also normalises each row by its own mean and deviation, where only those of the whole sample are taken out here.
@@ -66,30 +66,20 @@ class Subspace(Dictionary, name="subspace", paper="arXiv:2606.06333"):
 
     def encode_scaled(self, x: Float[Tensor, "B D"]) -> SparseCodes:
         by = self.encoder, self.encoder_bias, self.config.groups, self.config.rank
-        return self.shifted(ops.select_group_top_k(x, *by, self.decoder_bias))
-
-    def shifted(self, products: SparseCodes) -> SparseCodes:
-        """u + b_enc on the support."""
-        return products.with_values(products.values + products.spread(self.encoder_bias))
+        return ops.shifted(ops.select_group_top_k(x, *by, self.decoder_bias), self.encoder_bias)
 
     def losses(self, step: Step) -> Pass:
         codes = self.encode_scaled(step.x)
         reconstruction = self.decode_scaled(codes)
+        error = step.target - reconstruction
+        layer = self.encoder, self.encoder_bias, self.decoder_bias, self.atoms
         norms = ops.nuclear_norm(ranks.local(self.atoms).unflatten(0, (-1, self.config.rank)))
         terms = {
             "reconstruction": ops.squared_error(reconstruction, step.target),
             "nuclear": codes.support.over_latents(norms.sum() * (self.config.rank / self.config.width)),
-            "auxk": self.error_from_dead(step, (step.target - reconstruction).detach()),
+            "auxk": ops.auxk(step.x, step.dead, error, self.config.k_aux, *layer, signed=True),
         }
         return Pass(codes, reconstruction, terms)
-
-    def error_from_dead(self, step: Step, error: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
-        """Share of the error's variance that dead atoms leave unexplained; zero while none is dead or nothing varies."""
-        if step.dead is None or not step.dead.any():
-            return error.new_zeros(())
-        among = self.encoder, self.encoder_bias, self.config.k_aux, step.dead
-        dead = self.shifted(ops.select_top_k(step.x, *among, self.decoder_bias))
-        return ops.unexplained_share(ops.decode(dead, self.atoms), error)
 
     @torch.no_grad()
     def after_step(self, result: Pass) -> None:

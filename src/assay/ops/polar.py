@@ -29,7 +29,7 @@ def _polar(blocks: Tensor) -> tuple[Tensor, Tensor]:
     if not gram.isfinite().all():  # eigh would raise, and the trainer says better what a loss that is not finite means
         return blocks * torch.nan, gram.sum((-1, -2)).to(blocks.dtype) * torch.nan
     power, directions = torch.linalg.eigh(gram)
-    negligible = power[..., -1:] * (torch.finfo(blocks.dtype).eps * blocks.shape[-2])
+    negligible = power[..., -1:] * (8 * torch.finfo(blocks.dtype).eps * blocks.shape[-2])
     values = torch.where(power > negligible, power, 0).sqrt()
     inverse = torch.where(values > 0, 1 / values, 0)
     whitening = (directions * inverse[..., None, :]) @ directions.mT
