@@ -18,6 +18,7 @@ test-crash: setup
 
 science: setup
 	$(BIN)/python -m tests.science
+	$(BIN)/python -m pytest tests/science -m complete
 
 test-distributed: setup
 	$(BIN)/python -m pytest tests/distributed -m four_ranks
@@ -30,6 +31,7 @@ check: setup
 
 family: setup
 	$(BIN)/python -m benchmarks.family
+	$(BIN)/python -m pytest tests/benchmarks/test_family.py -m complete
 
 bench: .venv-bench/ready
 	$(BENCH)/python -m benchmarks

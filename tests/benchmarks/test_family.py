@@ -32,6 +32,7 @@ def test_a_grid_counts_latents_or_scales_the_default():
     assert grid(gated, octaves=(-1, 0)) == [gated.sparsity.value / 2, gated.sparsity.value]
 
 
+@pytest.mark.complete
 @pytest.mark.parametrize("name", Dictionary.registry.names())
 @pytest.mark.parametrize("part", FOUND)
 def test_every_variant_is_measured_on_three_seeds(part, name):
@@ -39,6 +40,7 @@ def test_every_variant_is_measured_on_three_seeds(part, name):
     assert seeds == {0, 1, 2}, "run `make family`"
 
 
+@pytest.mark.complete
 @pytest.mark.parametrize("name", Dictionary.registry.names())
 def test_a_variant_recovers_what_was_planted_or_says_why_not(name):
     variant = Dictionary.registry.named(name)
