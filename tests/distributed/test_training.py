@@ -21,8 +21,9 @@ from assay.ops import forced
 from assay.training import TrainConfig, train
 
 ROWS = Planted(width=16, atoms=24, active=2.0).sample(2000, key=1)
+KEEP_K = ("abs_topk", "batch_topk", "matryoshka", "meta", "multi_topk", "topk")
 SMALL = {
-    "batch_topk": {"k": 2, "k_aux": 4},
+    **{name: {"k": 2, "k_aux": 4} for name in KEEP_K},
     "gated": {"sparsity": {"value": 1.5}},
     "gated_anneal": {"sparsity": {"value": 1.5}, "p_end": 0.9},
     "gated_untied": {"sparsity": {"value": 1.5}},
@@ -31,9 +32,9 @@ SMALL = {
     "relu": {"sparsity": {"value": 1.2}},
     "rescaled_relu": {"sparsity": {"value": 1.2}},
     "sign_aware_gated": {"sparsity": {"value": 1.5}},
-    "topk": {"k": 2, "k_aux": 4},
+    "switch": {"k": 2},
 }
-EXACT = {name: {"resample_at": ()} for name in ("topk", "batch_topk")}
+EXACT = {name: {"resample_at": ()} for name in (*KEEP_K, "switch")}
 """Two latents that are pointed at one row tie, and outside the kernels rounding decides a tie: no resampling to so many in float64."""
 TRAIN = {"learning_rate": 1e-2, "dead_window": 64, "resample_at": (0.7,), "resample_dip": 5, "log_every": 1}
 LAYOUTS = [

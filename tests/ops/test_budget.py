@@ -16,21 +16,45 @@ from assay.ops import forced, portable
 from assay.training.trainer import TrainConfig, Trainee
 
 ROWS, LATENTS, WIDTH = 2048, 1024, 16
-VARIANTS = {name: (name, {}) for name in Dictionary.registry.names()} | {
-    "gated, unfrozen": ("gated", {"unfrozen": True, "free_norms": True})
-}
-SMALL = {"k": 8, "k_aux": 8, "initial_threshold": 0.03, "bandwidth": 0.05, "freeze_at": 1.0}
+SMALL = {"k": 8, "k_aux": 8, "initial_threshold": 0.03, "bandwidth": 0.05, "freeze_at": 1.0, "rank": 4}
+
+
+def shaped(name: str, **settings: Any) -> Dictionary.Config:
+    """Settings of about that shape."""
+    config = Dictionary.registry.named(name).Config
+    small = {key: value for key, value in SMALL.items() if key in config.model_fields}
+    return config().revised(small).resized(d_in=WIDTH, width=LATENTS).revised(settings)
+
+
+def is_wide(name: str) -> bool:
+    """Whether it learns more latents than its input has dimensions."""
+    return shaped(name).build().learns() and shaped(name).width == LATENTS
+
+
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    name: (name, {}) for name in Dictionary.registry.names() if is_wide(name)
+} | {"gated, unfrozen": ("gated", {"unfrozen": True, "free_norms": True})}
 STILL = {"rescaled_relu": ["log_rescale", "shift"]}
 """Parameters that a step of the first phase leaves alone."""
 
 PRODUCTS = {"portable": 1.35, "kernels": 0.05}
 """Encoder products of 2 B D L operations in PyTorch's dense matmuls; the kernels make theirs themselves."""
+MORE = {
+    "meta": {"portable": 1.5, "kernels": 0.3},
+    "multi_topk": {"portable": 2.2, "kernels": 0.05},
+    "pursuit": {"portable": 8.5, "kernels": 0.3},
+}
+"""Those whose method takes more: a dictionary of the atoms beside; a second choice; a product for each of 8 rounds."""
+LESS = {"switch": 0.1}
+"""Those whose method takes less: an eighth of the latents see a row."""
 
 CROSSOVER = 0.04
 """The kernels reserve this share of a table for entries, and never touch what they don't fill."""
 
 TABLE = {"portable": 0.03, "kernels": 0.08}
 """Share of B L numbers that the largest tensor stays below: a tile of 0.016, and what the kernels reserve."""
+LARGER = {"matryoshka": 0.08, "meta": 0.05, "multi_topk": 0.032, "pursuit": 0.13, "subspace": 0.04}
+"""Those that hold a reconstruction for each of 5 prefixes; atoms and their latents; the codes of 4 k; of 8 rounds; of 10 whole groups."""
 
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
 every_path = pytest.mark.parametrize("path", PRODUCTS)
@@ -58,9 +82,7 @@ def small_tiles(monkeypatch):
 def trainee(variant: str, **settings: Any) -> Trainee:
     """About one latent in a hundred fires, and every eighth counts as dead."""
     name, own = VARIANTS[variant]
-    config = Dictionary.registry.named(name).Config
-    small = {key: value for key, value in SMALL.items() if key in config.model_fields}
-    dictionary = config(d_in=WIDTH, width=LATENTS, **small, **own).build()
+    dictionary = shaped(name, **own).build()
     with torch.no_grad():
         for key, parameter in dictionary.per_latent_parameters().items():
             if key in ("gate_bias", "encoder_bias"):
@@ -70,6 +92,11 @@ def trainee(variant: str, **settings: Any) -> Trainee:
     made = Trainee(dictionary, TrainConfig(steps=10, **settings))
     made.dead.silent[::8] = made.dead.window
     return made
+
+
+def most_numbers(variant: str, path: str) -> float:
+    """Share of B L numbers that its largest tensor may have."""
+    return max(TABLE[path], LARGER.get(variant, 0.0))
 
 
 def rows() -> Tensor:
@@ -103,8 +130,8 @@ def table_of(made: Trainee) -> float:
 def test_a_step_spends_one_encoder_product(variant, path):
     with forced(path, crossover=CROSSOVER):
         products = products_of(trainee(variant))
-    assert products <= PRODUCTS[path]
-    assert path == "kernels" or products >= 1.0, "the count sees the one that there is"
+    assert products <= MORE.get(variant, PRODUCTS)[path]
+    assert path == "kernels" or products >= LESS.get(variant, 1.0), "the count sees the one that there is"
 
 
 @every_path
@@ -114,7 +141,7 @@ def test_a_step_allocates_no_table_of_batch_by_width(variant, path):
     before = {name: parameter.detach().clone() for name, parameter in made.dictionary.named_parameters()}
     with forced(path, crossover=CROSSOVER):
         largest = table_of(made)
-    assert WIDTH / ROWS <= largest <= TABLE[path]
+    assert WIDTH / ROWS <= largest <= most_numbers(variant, path)
     still = [name for name, parameter in made.dictionary.named_parameters() if torch.equal(parameter, before[name])]
     assert still == STILL.get(variant, []), "it was a whole step"
 
@@ -126,7 +153,7 @@ def test_gradients_without_an_optimiser_build_no_table_either(variant, path):
     with forced(path, crossover=CROSSOVER), LargestTensor() as largest:
         made = dictionary.losses(Step(x, x, dead=torch.arange(LATENTS) % 4 == 0))
         torch.stack(list(made.terms.values())).sum().backward()
-    assert WIDTH / ROWS <= largest.numbers / (ROWS * LATENTS) <= TABLE[path]
+    assert WIDTH / ROWS <= largest.numbers / (ROWS * LATENTS) <= most_numbers(variant, path)
     assert dictionary.atoms.grad is not None
 
 
@@ -138,10 +165,10 @@ def test_inference_builds_no_table(variant, path):
         buffers["threshold"].fill_(0.01)
     with forced(path, crossover=CROSSOVER), torch.no_grad(), LargestTensor() as largest:
         dictionary(x)
-    assert WIDTH / ROWS <= largest.numbers / (ROWS * LATENTS) <= TABLE[path]
+    assert WIDTH / ROWS <= largest.numbers / (ROWS * LATENTS) <= most_numbers(variant, path)
 
 
-@pytest.mark.parametrize("variant", [name for name in VARIANTS if name != "topk"])
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if name not in {"topk", "pursuit"}])
 def test_a_dense_step_breaks_every_budget(variant):
     with forced("dense"):
         assert products_of(trainee(variant)) > 2 * PRODUCTS["portable"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from inspect import signature
 
 import pytest
@@ -29,13 +30,43 @@ ROWS, LATENTS, WIDTH = 50, 97, 13
 TOLERANCE = 1e-5
 """Of the largest entry of each gradient."""
 SMALL = {"k": 4, "k_aux": 7, "bandwidth": 0.5, "steepness": 0.01, "freeze_at": 1.0, "p_end": 0.9, "seed": 3}
-VARIANTS = {name: (name, {}) for name in Dictionary.registry.names()} | {
+SEARCHES = {"pursuit"}
+"""Choose by a search of their own, which its tests hold to a plain one."""
+
+
+def shaped(name, width=LATENTS, d_in=WIDTH, **settings):
+    """Settings of about that shape."""
+    base = Dictionary.registry.named(name).Config().resized(d_in=d_in, width=width)
+    small = {key: value for key, value in SMALL.items() if key in type(base).model_fields}
+    return base.revised({**small, **settings})
+
+
+def is_wide(name):
+    """Whether it learns more latents than its input has dimensions."""
+    settings = shaped(name)
+    return settings.build().learns() and settings.width > WIDTH
+
+
+VARIANTS = {name: (name, {}) for name in Dictionary.registry.names() if is_wide(name) and name not in SEARCHES} | {
     "gated, unfrozen": ("gated", {"unfrozen": True, "free_norms": True})
 }
-TABLES = {"gated, unfrozen": ["atoms"], "jumprelu_tanh": ["atoms", "encoder"]}
+TABLES = {
+    **{key: ["atoms"] for key in ["gated, unfrozen", "crosscoder", "meta", "subspace"]},
+    "batch_topk_crosscoder": ["encoder"],
+    "jumprelu_tanh": ["atoms", "encoder"],
+}
 """Parameters that also have a gradient that is no factor: of a norm, or of a sum over all latents."""
-DEAD = torch.arange(LATENTS) % 4 == 1
+READS_X = {"crosscoder", "batch_topk_crosscoder", "transcoder", "skip_transcoder"}
+"""Their encoder reads x and not x - b_dec, so that no row is silent."""
+BY_SIZE = {"abs_topk", "subspace", "hierarchical"}
+"""What is large fires in them, or in a tier of theirs, whatever its sign: no bias silences it."""
+UNDECIDED = {"switch", "hierarchical"}
+"""Where a row holds nothing, their experts or composites are equal, and any may be chosen."""
+LOOSER = {"switch": 3e-5}
+"""A softmax of large numbers loses digits."""
 RULES = [name for name in ops.__all__ if name.startswith("select_")]
+USERS = [import_module(f"assay.ops.{name}") for name in ("auxk",)]
+"""Operations that select for themselves."""
 
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
 every_path = pytest.mark.parametrize("path", ["kernels", "portable"])
@@ -43,9 +74,12 @@ every_path = pytest.mark.parametrize("path", ["kernels", "portable"])
 
 def build(variant, width=LATENTS, d_in=WIDTH):
     name, settings = VARIANTS[variant]
-    config = Dictionary.registry.named(name).Config
-    small = {key: value for key, value in SMALL.items() if key in config.model_fields}
-    return config(d_in=d_in, width=width, **small, **settings).build()
+    return shaped(name, width, d_in, **settings).build()
+
+
+def dead_of(dictionary):
+    """Every fourth latent."""
+    return torch.arange(dictionary.config.width) % 4 == 1
 
 
 def biases(dictionary):
@@ -70,7 +104,7 @@ def generic(variant):
         for bias in biases(dictionary):
             bias.sub_(0.7).clamp_(max=-0.05)
         dictionary.normalize_atoms()
-    return dictionary, Step(normal((ROWS, WIDTH), 10), normal((ROWS, WIDTH), 11), DEAD)
+    return dictionary, Step(normal((ROWS, WIDTH), 10), normal((ROWS, WIDTH), 11), dead_of(dictionary))
 
 
 def silent_rows(variant):
@@ -95,13 +129,13 @@ def only_the_dead_fire(variant):
     dictionary, step = generic(variant)
     with torch.no_grad():
         for bias in biases(dictionary):
-            bias[~DEAD] -= 100
+            bias[~dead_of(dictionary)] -= 100
     return dictionary, step
 
 
 def everything_dead(variant):
     dictionary, step = generic(variant)
-    return dictionary, replace(step, dead=torch.ones_like(DEAD))
+    return dictionary, replace(step, dead=torch.ones_like(step.dead))
 
 
 def nothing_fires(variant):
@@ -148,7 +182,10 @@ def swapped(change):
     """Every rule of selection changed."""
     with pytest.MonkeyPatch.context() as patch:
         for name in RULES:
-            patch.setattr(ops, name, change(getattr(ops, name)))
+            rule = getattr(ops, name)
+            for module in (ops, *USERS):
+                if hasattr(module, name):
+                    patch.setattr(module, name, change(rule))
         yield
 
 
@@ -176,7 +213,8 @@ def replayed(masks):
     def change(rule):
         def select(*arguments, **named):
             bound = signature(rule).bind(*arguments, **named).arguments
-            product = (bound["x"] - bound.get("center", 0)) @ bound["encoder"].T
+            center = bound.get("center")
+            product = (bound["x"] if center is None else bound["x"] - center) @ bound["encoder"].T
             support = DenseSupport(masks.pop(0))
             return SparseCodes(support.confine(product), support)
 
@@ -218,13 +256,15 @@ def test_every_gradient_is_that_of_dense_autograd_in_float64(variant, case, path
     assert found.keys() == expected.keys()
     for which, gradient in expected.items():
         difference = float((found[which] - gradient).abs().max())
-        assert difference <= TOLERANCE * float(gradient.abs().max()), which
+        assert difference <= LOOSER.get(variant, TOLERANCE) * float(gradient.abs().max()), which
 
 
 @every_path
 @pytest.mark.parametrize("case", CASES[:-1], ids=lambda case: case.__name__.replace("_", " "))
 @every_variant
 def test_without_ties_every_path_chooses_the_support_of_the_dense_table(variant, case, path):
+    if variant in UNDECIDED and case is not generic:
+        pytest.skip("equal ones are chosen from")
     dictionary, step = case(variant)
     chosen = []
     for one, crossover, (learner, given) in (
@@ -241,20 +281,21 @@ def test_without_ties_every_path_chooses_the_support_of_the_dense_table(variant,
 
 @every_variant
 def test_the_cases_are_what_they_say(variant):
-    if not biases(build(variant)):
+    if not biases(build(variant)) or variant in READS_X | BY_SIZE:
         pytest.skip("no bias can silence it")
     with forced("portable", crossover=1.0):
         fired = {case.__name__: dictionary.losses(step).codes for case in CASES for dictionary, step in [case(variant)]}
-    assert 0.02 < fired["generic"].l0().mean() / LATENTS < 0.35
+    dead, latents = dead_of(build(variant)), fired["generic"].width
+    assert 0.02 < fired["generic"].l0().mean() / latents < 0.35
     silent = torch.arange(ROWS) % 3 == 0
     assert not fired["silent_rows"].l0()[silent].any()
     assert fired["silent_rows"].l0()[~silent].any()
-    assert fired["only_the_dead_fire"].firings()[DEAD].any()
-    assert not fired["only_the_dead_fire"].firings()[~DEAD].any()
+    assert fired["only_the_dead_fire"].firings()[dead].any()
+    assert not fired["only_the_dead_fire"].firings()[~dead].any()
     assert not fired["nothing_fires"].l0().any()
     if "k" not in type(build(variant).config).model_fields:
         magnitudes_may_be_zero = 0.4 if "untied" in variant else 0.6 if "gated" in variant else 1.0
-        assert (fired["dense_rows"].l0()[5:8] >= magnitudes_may_be_zero * LATENTS).all()
+        assert (fired["dense_rows"].l0()[5:8] >= magnitudes_may_be_zero * latents).all()
     values = fired["ties"].entries()[2]
     assert len(values.unique()) < len(values) / 2
 

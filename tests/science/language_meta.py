@@ -38,7 +38,10 @@ def main() -> None:
     result = {
         "meta": {"command": "python -m tests.science.language_meta", "machine": measured.records[0].machine},
         "against_solo": [
-            {"penalty": penalty, **{key: paired(rows, penalty, key) for key in ("phi", "explained_variance", "dead")}}
+            {
+                "penalty": penalty,
+                **{key: paired(rows, penalty, key) for key in ("phi", "explained_variance", "dead", "meta_error")},
+            }
             for penalty in sorted({each["penalty"] for each in rows} - {0.0})
         ],
         "rows": rows,
@@ -63,7 +66,7 @@ def row(workspace: Workspace, record: Record) -> dict[str, Any]:
         "phi": mean_absolute_phi(fires),
         "dead": float((fires.here == 0).double().mean()),
         "meta_error": float((dictionary.atoms - composed).square().sum(-1).mean()),
-        **{key: record.values[key] for key in ("l0", "explained_variance", "cross_entropy")},
+        **{key: record.values[key] for key in ("l0", "explained_variance", "ce_clean", "ce_spliced")},
     }
 
 

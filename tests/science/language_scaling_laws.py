@@ -19,6 +19,8 @@ from assay.run import kept
 from assay.run.stages import Workspace
 
 RESULT = Path(__file__).resolve().parents[2] / "docs" / "results" / "scaling_laws.json"
+LEAST = 4
+"""Widths at one k from which a law is fitted."""
 
 
 def main() -> None:
@@ -44,6 +46,8 @@ def laws(records: Sequence[Record]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for k in sorted({k for _, k in errors}):
         widths = sorted(width for width, other in errors if other == k)
+        if len(widths) < LEAST:
+            continue
         at_k = [errors[width, k] for width in widths]
         law = vars(fit_power_law(widths, at_k))
         found[f"k {k}"] = {

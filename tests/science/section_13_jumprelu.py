@@ -24,7 +24,6 @@ DIALS = {
     Claim(JUMP, "jumprelu", "As much is explained at equal L0 as by Gated", "explained variance over Gated", ">= 0"),
     Claim(JUMP, "jumprelu", "Magnitudes are not shrunk", "|gamma - 1|", "<= 0.03"),
     Claim(JUMP, "jumprelu", "The directions are found", "MMCS", ">= 0.9"),
-    Claim(JUMP, "jumprelu", "An L0 that is aimed for is hit", "|L0 / target - 1|", "<= 0.1"),
     Claim(JUMP, "jumprelu_tanh", "A penalty that saturates does not shrink", "|gamma - 1| with tanh", "<= 0.03"),
     Claim(
         JUMP,
@@ -52,7 +51,6 @@ def at_equal_l0(seed: int) -> dict[str, float]:
         more = {"gradient": gradient} if gradient else {"bandwidth": 0.7} if variant == "jumprelu_tanh" else {}
         for dial in dials:
             arms[f"{name} {dial}"] = settings(variant, **shape, **more, sparsity={"value": dial, "warmup": 0.05})
-    arms["aimed"] = settings("jumprelu", **shape, target_l0=4.0, sparsity={"value": 1.0, "warmup": 0.05})
     points = {name: measure(dictionary, planted) for name, dictionary in trained(arms, planted).items()}
     gated, relu, jump, tanh, by_relu, by_ste = (
         at_l0([points[f"{name} {dial}"] for dial in dials], L0) for name, dials in DIALS.items()
@@ -61,10 +59,28 @@ def at_equal_l0(seed: int) -> dict[str, float]:
         "explained variance over Gated": jump.explained_variance - gated.explained_variance,
         "|gamma - 1|": abs(jump.gamma - 1),
         "MMCS": jump.recovery,
-        "|L0 / target - 1|": abs(points["aimed"].l0 / 4.0 - 1),
         "|gamma - 1| with tanh": abs(tanh.gamma - 1),
         "explained variance with tanh over Gated": tanh.explained_variance - gated.explained_variance,
         "explained variance over ReLU": by_relu.explained_variance - relu.explained_variance,
         "explained variance over ReLU, straight-through": by_ste.explained_variance - relu.explained_variance,
         "MMCS of ProLU": by_relu.recovery,
+    }
+
+
+@trial(
+    "The same data and width; targets of 4 and 6 active latents, weight 1; 1,500 steps of 160 rows, since in 600 it is missed by a tenth",
+    Claim(JUMP, "jumprelu", "An L0 that is aimed for is hit", "|L0 / target - 1| at 4", "<= 0.1"),
+    Claim(JUMP, "jumprelu", "An L0 that is aimed for is hit", "|L0 / target - 1| at 6", "<= 0.1"),
+)
+def aims(seed: int) -> dict[str, float]:
+    planted = Planted(width=48, atoms=96, active=3.0, seed=seed)
+    penalty = {"value": 1.0, "warmup": 0.05}
+    arms = {
+        target: settings("jumprelu", d_in=48, width=112, seed=seed, target_l0=float(target), sparsity=penalty)
+        for target in ("4", "6")
+    }
+    dictionaries = trained(arms, planted, steps=1500)
+    return {
+        f"|L0 / target - 1| at {target}": abs(measure(dictionary, planted).l0 / float(target) - 1)
+        for target, dictionary in dictionaries.items()
     }

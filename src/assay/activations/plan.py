@@ -66,7 +66,7 @@ def plan(source: Source, *, tokens: int, rows_per_shard: int = 65_536, seed: int
             f"{tokens} tokens in shards of {rows_per_shard}", expected="at least one each", do="Ask for more."
         )
     contexts = permutation(len(source), "contexts", seed)
-    kept = _kept(source)[contexts]
+    kept = kept_rows(source)[contexts]
     after = kept.cumsum(0)
     if (total := int(kept.sum())) < tokens:
         raise StoreError(
@@ -82,7 +82,8 @@ def plan(source: Source, *, tokens: int, rows_per_shard: int = 65_536, seed: int
     return HarvestPlan(contexts, tuple(contexts_in.tolist()), tuple(rows.tolist()), rows_per_shard, seed)
 
 
-def _kept(source: Source) -> Int[Tensor, " C"]:
+def kept_rows(source: Source) -> Int[Tensor, " C"]:
+    """How many rows of each context of a source are kept."""
     starts = range(0, len(source), COUNTED_AT_ONCE)
     counts = [source.inputs(start, start + COUNTED_AT_ONCE).keep.flatten(1).sum(1) for start in starts]
     return torch.cat(counts) if counts else torch.zeros(0, dtype=torch.int64)

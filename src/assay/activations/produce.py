@@ -63,7 +63,7 @@ class Producer:
 
     def widths(self, sites: Sequence[Site]) -> dict[Site, int]:
         """Width D of each site, learnt from one context. Raises ShapeMismatch."""
-        inputs = _contexts(self.source, self.plan.contexts[:1])
+        inputs = contexts_at(self.source, self.plan.contexts[:1])
         with evaluating(self.model):
             return {site: rows.shape[1] for site, rows in self._forward(inputs, sites).items()}
 
@@ -76,7 +76,7 @@ class Producer:
         held: dict[Site, Tensor] = {}
         with evaluating(self.model):
             for contexts in self.plan.contexts_of(index).split(self.batch_contexts):
-                inputs = _contexts(self.source, contexts)
+                inputs = contexts_at(self.source, contexts)
                 kept = inputs.origin[inputs.keep][: rows - done].int()
                 place = places[done : done + len(kept)]
                 origin[place] = kept
@@ -96,7 +96,7 @@ class Producer:
         device = next(chain(self.model.parameters(), self.model.buffers()), inputs.keep).device
         arguments = {name: value.to(device) for name, value in inputs.arguments.items()}
         found = capture(self.model, sites, **arguments)
-        return {site: _kept(site, found[site], inputs) for site in sites}
+        return {site: rows_kept(site, found[site], inputs) for site in sites}
 
 
 @contextmanager
@@ -111,15 +111,15 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _contexts(source: Source, contexts: Int[Tensor, " C"]) -> Inputs:
+def contexts_at(source: Source, contexts: Int[Tensor, " C"]) -> Inputs:
     """Contexts of a source, wherever they are."""
     parts = [source.inputs(context, context + 1) for context in contexts.tolist()]
     arguments = {name: torch.cat([part.arguments[name] for part in parts]) for name in parts[0].arguments}
     return Inputs(arguments, torch.cat([part.keep for part in parts]), torch.cat([part.origin for part in parts]))
 
 
-def _kept(site: Site, activations: Tensor, inputs: Inputs) -> Float[Tensor, "N D"]:
-    """The rows of a site's tensor [B ... D] that are kept."""
+def rows_kept(site: Site, activations: Tensor, inputs: Inputs) -> Float[Tensor, "N D"]:
+    """The rows of a site's tensor [B ... D] that are kept. Raises ShapeMismatch."""
     contexts, positions = inputs.keep.shape
     if (
         activations.ndim < 2

@@ -111,7 +111,7 @@ class Live:
 
     def moments(self) -> Moments:
         """From one run of the model over everything."""
-        return _moments_of(self)
+        return moments_of(self)
 
 
 class InMemory:
@@ -134,7 +134,7 @@ class InMemory:
         return Shard(index, self.tensors[index], torch.stack([numbers, torch.zeros_like(numbers)], dim=1))
 
     def moments(self) -> Moments:
-        return _moments_of(self)
+        return moments_of(self)
 
 
 class Joined:
@@ -174,7 +174,8 @@ def _but_for_site(identity: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in identity.items() if name not in {"site", "width"}}
 
 
-def _moments_of(provider: Provider) -> Moments:
+def moments_of(provider: Provider) -> Moments:
+    """From all shards, one after another."""
     total, squares = torch.zeros(sum(provider.parts), dtype=torch.float64), 0.0
     for index in range(len(provider.rows)):
         shard = provider.shard(index)

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from assay import disk
+from assay.activations.contexts import Contexts
 from assay.activations.manifest import (
     MANIFEST,
     STORE,
@@ -42,7 +43,7 @@ from assay.sites import Site, locate
 class ActivationStore:
     """Activations [N D] of a site, or of several side by side, as batches [B D] in a keyed order that visits every row once an epoch.
 
-    `seed` and `window` (shards mixed at a time) decide about the order, see `Order`. Made by `open`, `join`, `live` or `of`.
+    `seed` and `window` (shards mixed at a time) decide about the order, see `Order`. Made by `open`, `join`, `live`, `contexts` or `of`.
     """
 
     def __init__(self, provider: Provider, *, batch_size: int = 2048, seed: int = 0, window: int = 8) -> None:
@@ -97,6 +98,26 @@ class ActivationStore:
         return cls(Live(producer, located), batch_size=batch_size, seed=seed, window=window)
 
     @classmethod
+    def contexts(
+        cls,
+        model: nn.Module,
+        source: Source,
+        site: str | Site,
+        *,
+        contexts: int = 8,
+        harvest_seed: int = 0,
+        identity: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> ActivationStore:
+        """Batches of so many whole contexts, run live, for whose reconstructions `downstream` asks the model.
+
+        Which contexts share a batch is decided by `harvest_seed`, the order of the batches and of the rows in each by `seed`.
+        Raises StoreError, ConfigError, SiteNotFound, ShapeMismatch.
+        """
+        provider = Contexts(model, source, locate(model, site), contexts, harvest_seed, identity or {})
+        return cls(provider, batch_size=provider.rows[0], seed=seed, window=1)
+
+    @classmethod
     def of(
         cls,
         shards: Float[Tensor, "N D"] | Sequence[Float[Tensor, "_ _"]],
@@ -144,7 +165,11 @@ class ActivationStore:
 
     def downstream(self, step: int) -> Callable[[Tensor], Tensor] | None:
         """KL of the model's predictions with raw reconstructions in place of the rows of a batch; None where no model is at hand."""
-        return None
+        if not isinstance(self._provider, Contexts):
+            return None
+        (stretch,) = self._order.batch(step)
+        (shard,) = self._order.windows(stretch.epoch)[stretch.window]
+        return self._provider.downstream(shard, self._order.rows_of_window(stretch.epoch, stretch.window))
 
     def locate(self, step: int, row: int) -> Place:
         """Where row `row` of the batch of a step lies."""

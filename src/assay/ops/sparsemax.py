@@ -8,6 +8,9 @@ from torch import Tensor
 
 from assay.codes import SparseCodes
 
+STEPS = 8
+"""Steps between looks at whether the last one dropped anything. So many are enough, as a rule, so that batches allocate alike."""
+
 
 def sparsemax(scores: SparseCodes) -> SparseCodes:
     """p = argmin ||p - z||^2 over p >= 0, sum_i p_i = 1, of each row's stored values z; what is not stored counts as minus infinity.
@@ -26,11 +29,11 @@ def simplex_threshold(scores: SparseCodes) -> Float[Tensor, " B"]:
     """tau of each row: exact after finitely many steps, each of which drops from S what is not above its tau (Michelot 1986)."""
     support, z = scores.support, scores.values
     inside = support.confine(torch.ones_like(z))
-    count = support.per_row(inside)
+    left = support.per_row(inside)
     while True:
-        tau = (support.per_row(inside * z) - 1) / count.clamp_min(1)
-        inside = inside * (z > support.spread_rows(tau))
-        fewer = support.per_row(inside)
-        if torch.equal(fewer, count):
+        for _ in range(STEPS):
+            before, tau = left, (support.per_row(inside * z) - 1) / left.clamp_min(1)
+            inside = inside * (z > support.spread_rows(tau))
+            left = support.per_row(inside)
+        if torch.equal(before, left):
             return tau
-        count = fewer

@@ -1,4 +1,7 @@
-"""Three widths on the same activations, each four times the one before: what splits, and which tokens get a latent of their own."""
+"""Three widths on the same activations, each four times the one before: what splits, and which tokens get a latent of their own.
+
+For `assay train`: each has a seed of its own, since the first atoms of equal seeds are the same, and a sweep would give all one.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ def feature_splitting() -> Run:
         harvest=HarvestSettings(site="resid_post.9", tokens=160_000),
         batches=BatchSettings(size=2048),
         train=TrainConfig(steps=500, learning_rate=1e-3, dead_window=200_000, checkpoint_every=100),
-        dictionaries={f"topk{width}": {"variant": "topk", "width": width, "k": 32} for width in WIDTHS},
+        dictionaries={
+            f"topk{width}": {"variant": "topk", "width": width, "k": 32, "seed": seed}
+            for seed, width in enumerate(WIDTHS)
+        },
         evaluate=EvaluateSettings(tokens=8192),
         latents=LatentSettings(count=0),
     )

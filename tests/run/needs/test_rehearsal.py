@@ -32,7 +32,7 @@ def counted(config: Dictionary.Config, train: TrainConfig, rows: int, *, dies: b
 @pytest.mark.parametrize("variant", Dictionary.registry.names())
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"beta1": 0.9, "clip_norm": 1.0}, {"dead_window": 100, "resample_at": (0.5,)}],
+    [{}, {"beta1": 0.9, "clip_norm": 1.0}, {"dead_window": 1000, "resample_at": (0.5,)}],
     ids=["plain", "clipped", "dying"],
 )
 def test_a_small_step_predicts_a_large_one(variant: str, changes: dict[str, Any]) -> None:
