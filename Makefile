@@ -1,12 +1,12 @@
 # make demo   the main job: a real model, its activations, dictionaries, a report      make test   every test
 # make check  style, types, layers                                                      make bench  speed, beside the peers
 # make test-crash   killed, unpowered, full and damaged everywhere (ten minutes)      make test-distributed   what needs four processes
-# make science   what the papers claim, tried (docs/claims.md)
+# make science   what the papers claim, tried (docs/claims.md)      make family   all variants compared (docs/dictionaries.md)
 PYTHON ?= python3
 BIN := .venv/bin
 BENCH := .venv-bench/bin
 
-.PHONY: demo science test test-crash test-distributed check bench bench-quick setup
+.PHONY: demo science family test test-crash test-distributed check bench bench-quick setup
 demo: setup
 	$(BIN)/assay demo
 
@@ -27,6 +27,9 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+family: setup
+	$(BIN)/python -m benchmarks.family
 
 bench: .venv-bench/ready
 	$(BENCH)/python -m benchmarks

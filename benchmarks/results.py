@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -45,10 +45,20 @@ def save(path: Path, rows: Sequence[Row], key: Sequence[str], meta: Mapping[str,
     before = read(path)
     merged = merge(before["rows"], [{**row, "commit": meta["commit"]} for row in rows], key)
     commands = [*before["meta"].get("commands", []), meta["command"]]
-    meta = {**meta, "commands": list(dict.fromkeys(commands))}
+    _write(path, {**meta, "commands": list(dict.fromkeys(commands))}, merged)
+
+
+def drop(path: Path, unwanted: Callable[[Row], bool]) -> None:
+    """Take rows out of a file, if it is there."""
+    if path.exists():
+        before = read(path)
+        _write(path, before["meta"], [row for row in before["rows"] if not unwanted(row)])
+
+
+def _write(path: Path, meta: Mapping[str, Any], rows: Sequence[Row]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    text = json.dumps({"meta": dict(meta), "rows": merged}, indent=1, allow_nan=False)
+    text = json.dumps({"meta": dict(meta), "rows": list(rows)}, indent=1, allow_nan=False)
     part.write_text(text + "\n", encoding="utf-8")
     os.replace(part, path)
 

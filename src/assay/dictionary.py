@@ -82,6 +82,8 @@ class Dictionary(nn.Module, ABC):
     """Whether codes may be negative, so that an atom stands for both of its directions."""
     divisible: ClassVar[bool] = True
     """Whether its latents may be spread over processes."""
+    not_per_latent: ClassVar[frozenset[str]] = frozenset({"decoder_bias"})
+    """Parameters that have no row a latent, whatever their length."""
 
     class Config(config.Config):
         d_in: int = Field(default=768, ge=1, lt=2**24)
@@ -120,6 +122,11 @@ class Dictionary(nn.Module, ABC):
         def columns(self) -> int:
             """Width of the rows that it learns from: input, and target where that is another tensor."""
             return self.d_in + (self.maps_to or 0)
+
+        @classmethod
+        def for_parts(cls, parts: tuple[int, ...]) -> dict[str, Any]:
+            """The settings that follow from the widths of the sites whose rows, side by side, it learns from."""
+            return {"d_in": sum(parts)}
 
         def build(self) -> Dictionary:
             """A new dictionary with these settings."""
@@ -295,7 +302,7 @@ class Dictionary(nn.Module, ABC):
     @final
     def per_latent_parameters(self) -> dict[str, nn.Parameter]:
         """Parameters with one row a latent, by name."""
-        named = {name: p for name, p in self.named_parameters() if name != "decoder_bias"}
+        named = {name: p for name, p in self.named_parameters() if name not in self.not_per_latent}
         return {name: p for name, p in named.items() if p.ndim and len(p) == self.config.width}
 
     @torch.no_grad()

@@ -70,3 +70,15 @@ def test_training_and_inference_agree_at_the_edge_of_the_band(layout, jump, step
     _, z, theta, _, f, _ = forward
     assert bool(((z - theta).abs() < BANDWIDTH / 2).any())
     close(jump.encode_scaled(step.x).to_dense(), f)
+
+
+def test_a_target_l0_is_approached_by_a_square(layout, build, step, forward, gradients):
+    _, z, theta, kernel, _, _ = forward
+    jump = build("jumprelu", bandwidth=BANDWIDTH, target_l0=5.0)
+    with torch.no_grad():
+        jump.log_threshold.sub_(0.7)
+    l0 = (z > theta).double().sum(1).mean()
+    term = jump.losses(step).terms["sparsity"]
+    close(term, (l0 / 5 - 1).square())
+    by_l0 = (-kernel / BANDWIDTH / 32).sum(0) * theta
+    close(gradients(term, jump)["log_threshold"], 2 * (l0 / 5 - 1) / 5 * by_l0)

@@ -47,36 +47,22 @@ class BatchTopK(Dictionary, name="batch_topk", paper="arXiv:2412.06410"):
         self.learnt: Tensor
 
     def encode_scaled(self, x: Float[Tensor, "B D"]) -> SparseCodes:
-        shift = self.encoder_bias - self.threshold
-        return self.rectified(ops.select_positive(x, self.encoder, shift, self.decoder_bias))
-
-    def rectified(self, products: SparseCodes) -> SparseCodes:
-        """relu(u + b_enc) on the support."""
-        return products.with_values((products.values + products.spread(self.encoder_bias)).relu())
+        products = ops.select_positive(x, self.encoder, self.encoder_bias - self.threshold, self.decoder_bias)
+        return ops.rectified(products, self.encoder_bias)
 
     def losses(self, step: Step) -> Pass:
-        among = self.encoder, self.encoder_bias, self.config.k
-        codes = self.rectified(ops.select_batch_top_k(step.x, *among, self.decoder_bias))
+        layer = self.encoder, self.encoder_bias
+        products = ops.select_batch_top_k(step.x, *layer, self.config.k, self.decoder_bias)
+        codes = ops.rectified(products, self.encoder_bias)
         reconstruction = self.decode_scaled(codes)
+        error = step.target - reconstruction
         terms = {
             "reconstruction": ops.squared_error(reconstruction, step.target),
-            "auxk": self.error_from_dead(step, (step.target - reconstruction).detach()),
+            "auxk": ops.auxk(step.x, step.dead, error, self.config.k_aux, *layer, self.decoder_bias, self.atoms),
         }
         return Pass(codes, reconstruction, terms)
 
-    def error_from_dead(self, step: Step, error: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
-        """Share of the error's variance that dead latents leave unexplained; zero while none is dead or nothing varies."""
-        if step.dead is None or not step.dead.any():
-            return error.new_zeros(())
-        among = self.encoder, self.encoder_bias, self.config.k_aux, step.dead
-        dead = self.rectified(ops.select_top_k(step.x, *among, self.decoder_bias))
-        return ops.unexplained_share(ops.decode(dead, self.atoms), error)
-
-    @torch.no_grad()
     def after_step(self, result: Pass) -> None:
         """Take the smallest active value of the batch into the threshold's running mean."""
-        least = result.codes.least_positive()
-        if least.isfinite():
-            share = 1 - self.config.memory
-            self.learnt.lerp_(torch.ones_like(self.learnt), share)
-            self.threshold.lerp_(least, share / float(self.learnt))
+        learnt = ops.running_threshold(self.threshold, self.learnt, result.codes, self.config.memory)
+        self.threshold, self.learnt = learnt

@@ -34,6 +34,8 @@ class Gated(Dictionary, name="gated", paper="arXiv:2404.16014"):
         """Error of decoding the rectified gate."""
         unfrozen: bool = False
         """Later variant (in public code, not the paper): the gate's decoder learns too, and the L1 is weighted by atom norms."""
+        rescale: bool = True
+        """Whether magnitudes have a scale r of their own; without, r is zero (an ablation of the paper)."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -42,14 +44,16 @@ class Gated(Dictionary, name="gated", paper="arXiv:2404.16014"):
         self.encoder = nn.Parameter(self.atoms.detach().clone())
         self.gate_bias = nn.Parameter(torch.zeros(config.width))
         self.magnitude_bias = nn.Parameter(torch.zeros(config.width))
-        self.log_rescale = nn.Parameter(torch.zeros(config.width))
+        if config.rescale:
+            self.log_rescale = nn.Parameter(torch.zeros(config.width))
+        else:
+            self.register_buffer("log_rescale", torch.zeros(config.width))
+        self.log_rescale: Tensor
 
     def paths(self, x: Float[Tensor, "B D"]) -> tuple[SparseCodes, SparseCodes]:
         """The rectified gate, and the codes on its support."""
-        shared = ops.select_positive(x, self.encoder, self.gate_bias, self.decoder_bias)
-        gate = shared.with_values(shared.values + shared.spread(self.gate_bias))
-        magnitude = shared.spread(self.log_rescale.exp()) * shared.values + shared.spread(self.magnitude_bias)
-        return gate, shared.with_values(magnitude.relu())
+        biases = self.gate_bias, self.log_rescale, self.magnitude_bias
+        return ops.gated_codes(x, self.encoder, *biases, self.decoder_bias)
 
     def encode_scaled(self, x: Float[Tensor, "B D"]) -> SparseCodes:
         return self.paths(x)[1]

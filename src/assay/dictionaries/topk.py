@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -36,26 +36,17 @@ class TopK(Dictionary, name="topk", paper="arXiv:2406.04093"):
         self.encoder = nn.Parameter(self.atoms.detach().clone())
         self.encoder_bias = nn.Parameter(torch.zeros(config.width))
 
-    def largest(self, x: Float[Tensor, "B D"], k: int, among: Bool[Tensor, " L"] | None = None) -> SparseCodes:
-        """The k largest rectified pre-activations of each row."""
-        products = ops.select_top_k(x, self.encoder, self.encoder_bias, k, among, self.decoder_bias)
-        return products.with_values((products.values + products.spread(self.encoder_bias)).relu())
-
     def encode_scaled(self, x: Float[Tensor, "B D"]) -> SparseCodes:
-        return self.largest(x, self.config.k)
+        products = ops.select_top_k(x, self.encoder, self.encoder_bias, self.config.k, center=self.decoder_bias)
+        return ops.rectified(products, self.encoder_bias)
 
     def losses(self, step: Step) -> Pass:
         codes = self.encode_scaled(step.x)
         reconstruction = self.decode_scaled(codes)
+        error = step.target - reconstruction
+        layer = self.encoder, self.encoder_bias, self.decoder_bias, self.atoms
         terms = {
             "reconstruction": ops.squared_error(reconstruction, step.target),
-            "auxk": self.error_from_dead(step, (step.target - reconstruction).detach()),
+            "auxk": ops.auxk(step.x, step.dead, error, self.config.k_aux, *layer),
         }
         return Pass(codes, reconstruction, terms)
-
-    def error_from_dead(self, step: Step, error: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
-        """Share of the error's variance that dead latents leave unexplained; zero while none is dead or nothing varies."""
-        if step.dead is None or not step.dead.any():
-            return error.new_zeros(())
-        estimate = ops.decode(self.largest(step.x, self.config.k_aux, step.dead), self.atoms)
-        return ops.unexplained_share(estimate, error)

@@ -56,6 +56,22 @@ def select_outside(
     return _on_support(x, center, encoder, *entries)
 
 
+def select_as(
+    codes: SparseCodes,
+    x: Float[Tensor, "B D"],
+    encoder: Float[Tensor, "L D"],
+    center: Float[Tensor, " D"] | None = None,
+) -> SparseCodes:
+    """Products u = W (x - center) on the support of codes that another encoder chose for the same rows."""
+    x, center, _ = _entering(x, center, encoder)
+    rows, support = ranks.local(encoder), codes.support
+    if not isinstance(support, CsrSupport):
+        return codes.with_values(((x - center) @ rows.T).to(x.dtype))
+    with torch.no_grad():
+        products = path.serving(x, rows).dots(support, x - center, rows)
+    return SparseCodes(_Products.apply(x, center, encoder, support, products), support)
+
+
 def select_top_k(
     x: Float[Tensor, "B D"],
     encoder: Float[Tensor, "L D"],
@@ -118,10 +134,12 @@ def select_group_top_k(
     k: int,
     size: int,
     center: Float[Tensor, " D"] | None = None,
+    among: Bool[Tensor, " L"] | None = None,
 ) -> SparseCodes:
     """Products u = W (x - center) of the k groups of `size` consecutive latents whose u + bias has the largest norm in each row.
 
-    Raises ShapeMismatch where the latents here are no whole number of groups.
+    Of one latent a group that is the largest |u + bias|. `among` allows some groups only, whole ones. Raises ShapeMismatch where the
+    latents here are no whole number of groups.
     """
     x, center, shard = _entering(x, center, encoder)
     with torch.no_grad():
@@ -132,12 +150,17 @@ def select_group_top_k(
                 expected="whole groups, in every shard of a dictionary that is spread over processes",
                 do="Choose a width, or a number of shards, that they divide.",
             )
+        allowed = None if among is None else ranks.part(among, shard).nonzero().view(-1)
+        if allowed is not None:
+            rows, shift = rows.index_select(0, allowed), shift.index_select(0, allowed)
         entries = path.serving(x, rows).top_groups(x, center, rows, shift, min(k, len(rows) // size), size)
         if shard:
             power = (entries[2] + shift[entries[1]]).view(-1, size).square().sum(-1)
             keep = keep_largest(shard.ranks, entries[0] // size, power, k).repeat_interleave(size)
             entries = _kept(keep, *entries)
-    return _on_support(x, center, encoder, *entries)
+        offsets, latents, products = entries
+        latents = latents if allowed is None else allowed[latents]
+    return _on_support(x, center, encoder, offsets, latents, products)
 
 
 def _entering(x: Tensor, center: Tensor | None, encoder: Tensor) -> tuple[Tensor, Tensor, Shard | None]:

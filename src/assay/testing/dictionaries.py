@@ -88,7 +88,7 @@ def check_resizes(build: Build) -> None:
 def check_terms_have_weights(build: Build) -> None:
     """One loss term for each Weight in the settings, and one Weight for each term."""
     dictionary = build()
-    terms = dictionary.losses(step_of(dictionary, activations_of(dictionary))).terms
+    terms = dictionary.losses(step_of(dictionary, rows_of(dictionary))).terms
     equal(sorted(terms), sorted(dictionary.config.weights()), "each term has a Weight of its name, and the reverse")
 
 

@@ -1,0 +1,94 @@
+"""All variants on the activations of the demo: the packaged model's residual stream after block 9.
+
+Width 1,152 (twice the activations), 300 steps of 1,024 rows. A pilot of one seed looks for the dials that give L0 16, 24 and 36; then
+these are trained on every seed, and measured inside the model on held-out documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from assay.analysis.evaluate import evaluate_model
+from assay.dictionary import Dictionary
+from assay.recipes.demo import demo
+from assay.run.stages import Workspace, run_harvest
+from assay.sites import locate
+from assay.training import TrainConfig, train
+from benchmarks.family.dials import dials_for, grid
+from benchmarks.results import Row
+
+L0 = 24.0
+"""Where variants are compared."""
+AROUND = (16.0, 24.0, 36.0)
+WIDTH, TOKENS = 1152, 4096
+KEYS = ("loss_recovered_mean", "explained_variance", "gamma", "dead")
+METRICS = {
+    "l0": "l0",
+    "loss_recovered_mean": "loss_recovered_mean",
+    "explained_variance": "explained_variance",
+    "relative_reconstruction_bias": "gamma",
+    "dead_fraction": "dead",
+}
+"""Names of the metrics, and what a row calls them."""
+TRAIN = TrainConfig(steps=300, learning_rate=1e-3, dead_window=100_000, log_every=300)
+PILOT_COUNTS, PILOT_OCTAVES = (4, 8, 16, 32, 64), (-4, -2, -1, 0, 1, 2, 4)
+
+
+class Real:
+    """The harvested activations and the model."""
+
+    def __init__(self, folder: Path) -> None:
+        run = demo().revised({"batches.size": 1024})
+        self.workspace = Workspace(run, folder)
+
+    @cached_property
+    def store(self):
+        """Activations of the demo, harvested once."""
+        run_harvest(self.workspace)
+        return self.workspace.store
+
+    def trained(self, base: Dictionary.Config, dials: list[float]) -> dict[float, Dictionary]:
+        """A dictionary for each dial, on one stream."""
+        arms = {f"{dial:g}": base.revised({base.dial: dial}).build() for dial in dials}
+        for _ in train(arms, self.store, TRAIN):
+            pass
+        return dict(zip(dials, arms.values(), strict=True))
+
+    @torch.no_grad()
+    def l0(self, dictionary: Dictionary) -> float:
+        """L0 on some rows."""
+        return float(dictionary.encode(self.store.sample(4096)).l0().mean())
+
+    def dials(self, variant: type[Dictionary]) -> list[float]:
+        """Dials that should give the wanted L0, by a pilot of seed 0."""
+        base = self.settings(variant, 0)
+        tried = [
+            dial for dial in grid(base, PILOT_COUNTS, PILOT_OCTAVES) if not isinstance(dial, int) or dial <= base.width
+        ]
+        found = {dial: self.l0(dictionary) for dial, dictionary in self.trained(base, tried).items()}
+        return dials_for(AROUND, found, isinstance(base.dial_value(), int))
+
+    def settings(self, variant: type[Dictionary], seed: int) -> Dictionary.Config:
+        """The defaults at the shape of the comparison."""
+        return variant.Config(seed=seed).resized(d_in=self.store.width, width=WIDTH)
+
+    def points(self, variant: type[Dictionary], seed: int, dials: list[float]) -> Iterator[Row]:
+        """A row for each dial."""
+        arms = {f"{dial:g}": one for dial, one in self.trained(self.settings(variant, seed), dials).items()}
+        model = self.workspace.language_model.model
+        found = evaluate_model(
+            arms,
+            model,
+            locate(model, self.workspace.run.harvest.site),
+            self.workspace.source("held_out"),
+            mean=self.store.mean(),
+            tokens=TOKENS,
+            metrics=list(METRICS),
+        )
+        for name, evaluation in found.items():
+            figures = {said: evaluation.values[metric] for metric, said in METRICS.items()}
+            yield {"variant": variant.name, "seed": seed, "dial": arms[name].config.dial_value(), **figures}
