@@ -57,6 +57,12 @@ def test_a_number_a_latent_spreads_over_the_entries(codes):
     assert torch.equal(codes.with_values(codes.values * codes.spread(weights)).to_dense(), TABLE * weights)
 
 
+def test_a_number_a_row_goes_along_the_entries(codes):
+    weights = torch.tensor([1.0, 10.0, 100.0])
+    along = codes.support.spread_rows(weights)
+    assert torch.equal(codes.with_values(codes.values * along).to_dense(), TABLE * weights[:, None])
+
+
 def test_new_values_stay_on_the_support(codes):
     ones = codes.with_values(torch.ones_like(codes.values))
     assert ones.support is codes.support

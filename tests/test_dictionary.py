@@ -136,7 +136,7 @@ def test_a_saved_folder_holds_tensors_and_a_description(gated, tmp_path):
 
 
 def test_settings_come_back_as_they_were(tmp_path):
-    dictionary = GATED.Config(d_in=5, width=9, unfrozen=True, seed=4, sparsity={"value": 0.75, "warmup": 0.5}).build()
+    dictionary = GATED.Config(d_in=5, width=9, free_norms=True, seed=4, sparsity={"value": 0.75, "warmup": 0.5}).build()
     dictionary.save(tmp_path / "d")
     again = Dictionary.load(tmp_path / "d")
     assert again.config == dictionary.config

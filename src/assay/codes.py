@@ -40,6 +40,10 @@ class Support(ABC):
         """One number for each latent stored here, laid out so that it multiplies or adds to the values entry by entry."""
 
     @abstractmethod
+    def spread_rows_here(self, vector: Float[Tensor, " B"]) -> Tensor:
+        """One number a row, laid out so that it multiplies or adds to the values entry by entry."""
+
+    @abstractmethod
     def confine(self, values: Tensor) -> Tensor:
         """The values with everything outside the support set to zero."""
 
@@ -55,6 +59,11 @@ class Support(ABC):
     def spread(self, vector: Float[Tensor, " L"]) -> Tensor:
         """One number a latent, laid out so that it multiplies or adds to the values entry by entry."""
         return self.spread_here(ranks.part(vector, self.shard))
+
+    @final
+    def spread_rows(self, vector: Float[Tensor, " B"]) -> Tensor:
+        """One number a row, which every process has whole, laid out so that it multiplies or adds to the values entry by entry."""
+        return self.spread_rows_here(self.shard.entering(vector) if self.shard else vector)
 
     @final
     def per_row(self, values: Tensor) -> Float[Tensor, " B"]:
@@ -119,6 +128,9 @@ class CsrSupport(Support):
     def spread_here(self, vector: Float[Tensor, " H"]) -> Float[Tensor, " N"]:
         return vector.index_select(0, self.indices)
 
+    def spread_rows_here(self, vector: Float[Tensor, " B"]) -> Float[Tensor, " N"]:
+        return vector.index_select(0, self.rows)
+
     def confine(self, values: Tensor) -> Tensor:
         return values
 
@@ -161,6 +173,9 @@ class DenseSupport(Support):
 
     def spread_here(self, vector: Float[Tensor, " H"]) -> Float[Tensor, " H"]:
         return vector
+
+    def spread_rows_here(self, vector: Float[Tensor, " B"]) -> Float[Tensor, "B 1"]:
+        return vector[:, None]
 
     def confine(self, values: Tensor) -> Tensor:
         return torch.where(self.mask, values, 0)
@@ -207,6 +222,10 @@ class SparseCodes:
     def spread(self, vector: Float[Tensor, " L"]) -> Tensor:
         """One number a latent, laid out like `values`."""
         return self.support.spread(vector)
+
+    def spread_rows(self, vector: Float[Tensor, " B"]) -> Tensor:
+        """One number a row, laid out like `values`."""
+        return self.support.spread_rows(vector)
 
     def detach(self) -> SparseCodes:
         """The same codes, cut from the autograd graph."""

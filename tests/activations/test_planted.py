@@ -37,6 +37,25 @@ def test_signed_strengths_go_both_ways():
     assert float(strengths.abs().min()) >= 0.5
 
 
+def test_coherent_directions_share_one():
+    plain, spiked = Planted(width=400, atoms=60), Planted(width=400, atoms=60, coherence=0.7)
+    cosines = spiked.directions @ spiked.directions.T
+    torch.testing.assert_close(cosines.diag(), torch.ones(60))
+    others = cosines[~torch.eye(60, dtype=torch.bool)]
+    assert abs(float(others.mean()) - 0.7) < 0.02, "<a_i, a_j> is rho where the rest is at right angles"
+    assert float(others.std()) < 0.05
+    assert abs(float((plain.directions @ plain.directions.T)[~torch.eye(60, dtype=torch.bool)].mean())) < 0.02
+
+
+def test_rows_of_uneven_complexity_have_one_atom_to_as_many_as_said():
+    present = Planted(up_to=6).codes(6_000, 0) != 0
+    counts = torch.bincount(present.sum(1), minlength=7)
+    assert counts[0] == 0
+    assert len(counts) == 7
+    assert float((counts[1:] / 1000 - 1).abs().max()) < 0.1
+    assert float((present.double().mean(0) - 3.5 / 96).abs().max()) < 0.01
+
+
 def test_noise_has_its_standard_deviation():
     clean, noisy = Planted(active=0.0), Planted(active=0.0, noise=0.2)
     assert not clean.sample(1000, 0).any()

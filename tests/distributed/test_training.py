@@ -24,8 +24,13 @@ ROWS = Planted(width=16, atoms=24, active=2.0).sample(2000, key=1)
 SMALL = {
     "batch_topk": {"k": 2, "k_aux": 4},
     "gated": {"sparsity": {"value": 1.5}},
+    "gated_anneal": {"sparsity": {"value": 1.5}, "p_end": 0.9},
+    "gated_untied": {"sparsity": {"value": 1.5}},
     "jumprelu": {"sparsity": {"value": 0.3}, "bandwidth": 0.2},
+    "p_anneal": {"sparsity": {"value": 1.2}, "p_end": 0.9},
     "relu": {"sparsity": {"value": 1.2}},
+    "rescaled_relu": {"sparsity": {"value": 1.2}},
+    "sign_aware_gated": {"sparsity": {"value": 1.5}},
     "topk": {"k": 2, "k_aux": 4},
 }
 EXACT = {name: {"resample_at": ()} for name in ("topk", "batch_topk")}
@@ -137,7 +142,7 @@ CASES = {
     "clipped": Case("gated", train={"clip_norm": 0.05}),
     "bfloat16": Case("gated", train={"compute_dtype": "bfloat16"}),
     "first moments": Case("gated", train={"beta1": 0.9}, sparse=True),
-    "free atoms": Case("gated", {"unfrozen": True}, double=True),
+    "free atoms": Case("gated", {"unfrozen": True, "free_norms": True}, double=True),
     "a penalty on parameters": Case(REGULARISED, double=True),
 }
 

@@ -34,19 +34,43 @@ def test_terms_and_gradients_are_the_papers(layout, build, step, agree):
     torch.testing.assert_close(gated.losses(step).codes.to_dense(), f)
 
 
-def test_unfrozen_variant_lets_the_decoder_learn_and_weighs_by_norms(layout, build, step, agree):
-    gated = build("gated", unfrozen=True)
+@pytest.mark.parametrize("free_norms", [False, True])
+def test_unfrozen_lets_the_gates_decoder_learn_and_freed_norms_weigh_the_penalty(
+    layout, build, step, agree, free_norms
+):
+    gated = build("gated", unfrozen=True, free_norms=free_norms)
     gate, f = papers_codes(gated, step.x)
+    norms = gated.atoms.pow(2).sum(1).sqrt() if free_norms else torch.ones(24, dtype=torch.float64)
     agree(
         gated,
         step,
         {
             "reconstruction": (step.target - f @ gated.atoms - gated.decoder_bias).pow(2).sum(1).mean(),
-            "sparsity": (gate @ gated.atoms.pow(2).sum(1).sqrt()).mean(),
+            "sparsity": (gate @ norms).mean(),
             "gate_reconstruction": (step.target - gate @ gated.atoms - gated.decoder_bias).pow(2).sum(1).mean(),
         },
     )
-    assert not gated.unit_atoms
+    assert gated.unit_atoms is not free_norms
+
+
+def test_without_rescale_both_paths_have_one_scale(layout, build, step, agree):
+    gated = build("gated", rescale=False)
+    assert "log_rescale" not in dict(gated.named_parameters())
+    u = (step.x - gated.decoder_bias) @ gated.encoder.T
+    gate = torch.relu(u + gated.gate_bias)
+    f = (gate.detach() > 0) * torch.relu(u + gated.magnitude_bias)
+    by_gate = gate @ gated.atoms.detach() + gated.decoder_bias.detach()
+    agree(
+        gated,
+        step,
+        {
+            "reconstruction": (step.target - f @ gated.atoms - gated.decoder_bias).pow(2).sum(1).mean(),
+            "sparsity": gate.sum(1).mean(),
+            "gate_reconstruction": (step.target - by_gate).pow(2).sum(1).mean(),
+        },
+    )
+    raw = torch.randn(64, 10, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    torch.testing.assert_close(gated.to_jumprelu()(raw), gated(raw))
 
 
 def test_gate_reconstruction_doesnt_reach_the_decoder(layout, build, step, gradients):

@@ -6,13 +6,13 @@ import torch
 
 from assay import ops
 
-Z = torch.tensor([-1.0, 0.2, 0.45, 0.5, 0.55, 0.7, 3.0], dtype=torch.float64)
+Z = torch.tensor([-1.0, 0.2, 0.45, 0.5, 0.55, 0.8, 3.0], dtype=torch.float64)
 THETA, EPS = 0.5, 0.4
 
 
 def test_values_pass_above_the_threshold_unchanged():
     codes, fires = ops.jump(Z, torch.full_like(Z, THETA), EPS)
-    assert codes.tolist() == [0, 0, 0, 0, 0.55, 0.7, 3.0]
+    assert codes.tolist() == [0, 0, 0, 0, 0.55, 0.8, 3.0]
     assert fires.tolist() == [0, 0, 0, 0, 1, 1, 1]
 
 

@@ -28,9 +28,9 @@ from assay.training.optimizer import UnitNormAdam
 ROWS, LATENTS, WIDTH = 50, 97, 13
 TOLERANCE = 1e-5
 """Of the largest entry of each gradient."""
-SMALL = {"k": 4, "k_aux": 7, "bandwidth": 0.5, "seed": 3}
+SMALL = {"k": 4, "k_aux": 7, "bandwidth": 0.5, "freeze_at": 1.0, "p_end": 0.9, "seed": 3}
 VARIANTS = {name: (name, {}) for name in Dictionary.registry.names()} | {
-    "gated, unfrozen": ("gated", {"unfrozen": True})
+    "gated, unfrozen": ("gated", {"unfrozen": True, "free_norms": True})
 }
 DEAD = torch.arange(LATENTS) % 4 == 1
 RULES = [name for name in ops.__all__ if name.startswith("select_")]
@@ -47,9 +47,9 @@ def build(variant, width=LATENTS, d_in=WIDTH):
 
 
 def biases(dictionary):
-    """Parameters that shift pre-activations."""
+    """Parameters that shift pre-activations: the lower, the less fires. Of a two-sided threshold |t| counts."""
     named = dictionary.per_latent_parameters()
-    return [parameter for name, parameter in named.items() if parameter.ndim == 1 and "bias" in name]
+    return [p for name, p in named.items() if (p.ndim == 1 and "bias" in name) or name == "threshold"]
 
 
 def normal(shape, key):
@@ -62,7 +62,9 @@ def generic(variant):
     with torch.no_grad():
         for key, (name, parameter) in enumerate(dictionary.named_parameters()):
             noise = normal(parameter.shape, key + 1)
-            parameter.copy_(noise / WIDTH**0.5 if name in ("encoder", "atoms") else 0.3 * noise - 0.3)
+            parameter.copy_(
+                noise / WIDTH**0.5 if name == "atoms" or ("encoder" in name and noise.ndim == 2) else 0.3 * noise - 0.3
+            )
         for bias in biases(dictionary):
             bias.sub_(0.7).clamp_(max=-0.05)
         dictionary.normalize_atoms()
@@ -239,7 +241,7 @@ def test_without_ties_every_path_chooses_the_support_of_the_dense_table(variant,
 def test_the_cases_are_what_they_say(variant):
     with forced("portable", crossover=1.0):
         fired = {case.__name__: dictionary.losses(step).codes for case in CASES for dictionary, step in [case(variant)]}
-    assert 0.02 < fired["generic"].l0().mean() / LATENTS < 0.3
+    assert 0.02 < fired["generic"].l0().mean() / LATENTS < 0.35
     silent = torch.arange(ROWS) % 3 == 0
     assert not fired["silent_rows"].l0()[silent].any()
     assert fired["silent_rows"].l0()[~silent].any()
@@ -247,7 +249,7 @@ def test_the_cases_are_what_they_say(variant):
     assert not fired["only_the_dead_fire"].firings()[~DEAD].any()
     assert not fired["nothing_fires"].l0().any()
     if "k" not in type(build(variant).config).model_fields:
-        magnitudes_may_be_zero = 0.6 if "gated" in variant else 1.0
+        magnitudes_may_be_zero = 0.4 if "untied" in variant else 0.6 if "gated" in variant else 1.0
         assert (fired["dense_rows"].l0()[5:8] >= magnitudes_may_be_zero * LATENTS).all()
     values = fired["ties"].entries()[2]
     assert len(values.unique()) < len(values) / 2

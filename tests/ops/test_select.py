@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from assay.codes import CsrSupport, DenseSupport
-from assay.ops import forced, portable, select_positive, select_top_k
+from assay.ops import forced, portable, products_on, select_positive, select_top_k
 
 ROWS, LATENTS, WIDTH = 37, 50, 6
 
@@ -45,6 +45,21 @@ def test_positive_part_is_the_plain_product_on_its_support(problem, tile, crosso
     got = torch.autograd.grad((codes.to_dense() * weights).sum(), [x, encoder])
     torch.testing.assert_close(got, torch.autograd.grad((expected * weights).sum(), [x, encoder]))
     assert torch.autograd.grad(codes.values.sum(), bias, allow_unused=True) == (None,)
+
+
+@pytest.mark.parametrize("path", ["kernels", "portable"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("crossover", [1.0, 0.0], ids=["csr", "dense"])
+def test_products_of_another_encoder_on_a_support_are_the_plain_ones(problem, path, dtype, crossover):
+    x, encoder, bias = (tensor.detach().to(dtype).requires_grad_() for tensor in problem)
+    other, center = (0.5 * encoder.detach().flip(0)).requires_grad_(), (0.1 * x.detach()[0]).requires_grad_()
+    with forced(path, crossover=crossover):
+        codes = products_on(select_positive(x, encoder, bias), x, other, center)
+        expected = torch.where(x @ encoder.T + bias > 0, (x - center) @ other.T, 0)
+        got = torch.autograd.grad(codes.to_dense().pow(3).sum(), [x, other, center])
+    torch.testing.assert_close(codes.to_dense(), expected, rtol=1e-5, atol=1e-5)
+    plain = torch.autograd.grad(expected.pow(3).sum(), [x, other, center])
+    torch.testing.assert_close(got, plain, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("k", [1, 4, LATENTS, LATENTS + 9])

@@ -130,7 +130,7 @@ def test_dictionaries_that_share_a_stream_train_as_they_would_alone() -> None:
 
 
 def test_atoms_keep_unit_norm_unless_freed() -> None:
-    trained = {"gated": build(), "free": build(unfrozen=True)}
+    trained = {"gated": build(), "free": build(free_norms=True)}
     list(train(trained, store(), settings()))
     torch.testing.assert_close(trained["gated"].atoms.norm(dim=-1), torch.ones(32))
     assert (trained["free"].atoms.norm(dim=-1) - 1).abs().max() > 1e-3

@@ -43,6 +43,10 @@ class Planted:
     """Whether strengths may be negative."""
     orthogonal: bool = False
     """Whether the directions are at right angles, at most D of them."""
+    coherence: float = 0.0
+    """rho of a spiked model: a_i is sqrt(1 - rho) u_i + sqrt(rho) v at unit norm, v being one direction that all share."""
+    up_to: int | None = None
+    """If given, each row has a number of atoms drawn evenly from 1 to this, whatever `active`."""
     zipf: float = 0.0
     """Exponent of Zipf's law: p_i falls as 1 / (i + 1)^zipf, but for those that would be in more than half of the rows."""
     correlation: float = 0.0
@@ -68,7 +72,12 @@ class Planted:
     def directions(self) -> Float[Tensor, "n D"]:
         """The true atoms: unit norm, uniform on the sphere."""
         normal = torch.randn(self.atoms, self.width, generator=self._generator("atoms"))
-        return torch.linalg.qr(normal.T).Q.T if self.orthogonal else normal / normal.norm(dim=-1, keepdim=True)
+        units = torch.linalg.qr(normal.T).Q.T if self.orthogonal else normal / normal.norm(dim=-1, keepdim=True)
+        if not self.coherence:
+            return units
+        shared = torch.randn(self.width, generator=self._generator("shared"))
+        spiked = (1 - self.coherence) ** 0.5 * units + self.coherence**0.5 * shared / shared.norm()
+        return spiked / spiked.norm(dim=-1, keepdim=True)
 
     @cached_property
     def mean(self) -> Float[Tensor, " D"]:
@@ -113,6 +122,8 @@ class Planted:
         return present * strength * sign
 
     def _present(self, rows: int, generator: torch.Generator) -> Bool[Tensor, "rows n"]:
+        if self.up_to:
+            return presence.up_to(rows, self.atoms, self.up_to, generator)
         families = self.atoms // (1 + self.children)
         members = 2 - self.alone if self.children else 1.0
         rates = presence.rates(families, self.active / members, self.zipf)

@@ -33,14 +33,16 @@ class Gated(Dictionary, name="gated", paper="arXiv:2404.16014"):
         gate_reconstruction: Weight = Weight()
         """Error of decoding the rectified gate."""
         unfrozen: bool = False
-        """Later variant (in public code, not the paper): the gate's decoder learns too, and the L1 is weighted by atom norms."""
+        """Whether the gate's decoder learns too (an ablation of the paper)."""
+        free_norms: bool = False
+        """Whether atoms have any norm and the L1 is weighted by it; later public code does so, with `unfrozen`."""
         rescale: bool = True
         """Whether magnitudes have a scale r of their own; without, r is zero (an ablation of the paper)."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.config: Gated.Config = config
-        self.unit_atoms = not config.unfrozen
+        self.unit_atoms = not config.free_norms
         self.encoder = nn.Parameter(self.atoms.detach().clone())
         self.gate_bias = nn.Parameter(torch.zeros(config.width))
         self.magnitude_bias = nn.Parameter(torch.zeros(config.width))
@@ -52,8 +54,8 @@ class Gated(Dictionary, name="gated", paper="arXiv:2404.16014"):
 
     def paths(self, x: Float[Tensor, "B D"]) -> tuple[SparseCodes, SparseCodes]:
         """The rectified gate, and the codes on its support."""
-        biases = self.gate_bias, self.log_rescale, self.magnitude_bias
-        return ops.gated_codes(x, self.encoder, *biases, self.decoder_bias)
+        products = ops.select_positive(x, self.encoder, self.gate_bias, self.decoder_bias)
+        return ops.gated_codes(products, self.gate_bias, self.log_rescale, self.magnitude_bias)
 
     def encode_scaled(self, x: Float[Tensor, "B D"]) -> SparseCodes:
         return self.paths(x)[1]
@@ -61,7 +63,7 @@ class Gated(Dictionary, name="gated", paper="arXiv:2404.16014"):
     def losses(self, step: Step) -> Pass:
         gate, codes = self.paths(step.x)
         reconstruction, by_gate = self.decode_both(codes, gate, frozen=not self.config.unfrozen)
-        penalised = gate.values * gate.spread(self.atoms.norm(dim=-1)) if self.config.unfrozen else gate.values
+        penalised = gate.values * gate.spread(self.atoms.norm(dim=-1)) if self.config.free_norms else gate.values
         return Pass(
             codes,
             reconstruction,

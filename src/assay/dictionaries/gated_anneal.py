@@ -28,7 +28,7 @@ class GatedAnneal(Dictionary, name="gated_anneal", paper="arXiv:2408.00113"):
 
     class Config(Dictionary.Config):
         dial: ClassVar[str] = "sparsity.value"
-        sparsity: Weight = Weight(value=0.25, warmup=0.05)
+        sparsity: Weight = Weight(value=0.4, warmup=0.05)
         """Penalty on the rectified gate."""
         gate_reconstruction: Weight = Weight()
         """Error of decoding the rectified gate through a frozen decoder."""
@@ -57,8 +57,8 @@ class GatedAnneal(Dictionary, name="gated_anneal", paper="arXiv:2408.00113"):
 
     def paths(self, x: Float[Tensor, "B D"]) -> tuple[SparseCodes, SparseCodes]:
         """The rectified gate, and the codes on its support."""
-        biases = self.gate_bias, self.log_rescale, self.magnitude_bias
-        return ops.gated_codes(x, self.encoder, *biases, self.decoder_bias)
+        products = ops.select_positive(x, self.encoder, self.gate_bias, self.decoder_bias)
+        return ops.gated_codes(products, self.gate_bias, self.log_rescale, self.magnitude_bias)
 
     def encode_scaled(self, x: Float[Tensor, "B D"]) -> SparseCodes:
         return self.paths(x)[1]

@@ -26,22 +26,22 @@ class GatedUntied(Dictionary, name="gated_untied", paper="arXiv:2404.16014"):
 
     class Config(Dictionary.Config):
         dial: ClassVar[str] = "sparsity.value"
-        sparsity: Weight = Weight(value=0.25, warmup=0.05)
+        sparsity: Weight = Weight(value=0.4, warmup=0.05)
         """L1 on the rectified gate."""
         gate_reconstruction: Weight = Weight()
         """Error of decoding the rectified gate through a frozen decoder."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.gate_encoder = nn.Parameter(self.atoms.detach().clone())
+        self.encoder = nn.Parameter(self.atoms.detach().clone())
         self.magnitude_encoder = nn.Parameter(self.atoms.detach().clone())
         self.gate_bias = nn.Parameter(torch.zeros(config.width))
         self.magnitude_bias = nn.Parameter(torch.zeros(config.width))
 
     def paths(self, x: Float[Tensor, "B D"]) -> tuple[SparseCodes, SparseCodes]:
         """The rectified gate, and the codes on its support."""
-        read = ops.select_positive(x, self.gate_encoder, self.gate_bias, self.decoder_bias)
-        sized = ops.select_as(read, x, self.magnitude_encoder, self.decoder_bias)
+        read = ops.select_positive(x, self.encoder, self.gate_bias, self.decoder_bias)
+        sized = ops.products_on(read, x, self.magnitude_encoder, self.decoder_bias)
         gate = read.with_values(read.values + read.spread(self.gate_bias))
         return gate, read.with_values((sized.values + sized.spread(self.magnitude_bias)).relu())
 

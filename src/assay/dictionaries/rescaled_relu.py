@@ -31,10 +31,10 @@ class RescaledReLU(Dictionary, name="rescaled_relu", paper="arXiv:2404.16014"):
 
     class Config(Dictionary.Config):
         dial: ClassVar[str] = "sparsity.value"
-        sparsity: Weight = Weight(value=0.15, warmup=0.05)
+        sparsity: Weight = Weight(value=0.25, warmup=0.05)
         """L1 on the codes of the first phase."""
         freeze_at: float = Field(default=0.75, ge=0, le=1)
-        """Fraction of training after which encoder and decoder are frozen, and rescale and shift learn."""
+        """Fraction of training after which encoder and decoder are frozen, and rescale and shift learn; at 1 they never are."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -58,7 +58,7 @@ class RescaledReLU(Dictionary, name="rescaled_relu", paper="arXiv:2404.16014"):
         return self.corrected(self.baseline(x))
 
     def losses(self, step: Step) -> Pass:
-        frozen = step.progress >= self.config.freeze_at
+        frozen = step.progress > self.config.freeze_at
         with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
             baseline = self.baseline(step.x)
         codes = self.corrected(baseline) if frozen else baseline

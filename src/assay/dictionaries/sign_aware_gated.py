@@ -34,7 +34,7 @@ class SignAwareGated(Dictionary, name="sign_aware_gated", paper="arXiv:2605.2814
 
     class Config(Dictionary.Config):
         dial: ClassVar[str] = "sparsity.value"
-        sparsity: Weight = Weight(value=0.25, warmup=0.05)
+        sparsity: Weight = Weight(value=0.4, warmup=0.05)
         """L1 on the gate."""
         gate_reconstruction: Weight = Weight()
         """Error of decoding the gate through a frozen decoder; weight zero is the arm without it."""

@@ -3,7 +3,7 @@
 from assay.ops.anneal import annealed, changes_due, exponent, power, powers
 from assay.ops.auxk import auxk, rectified, shifted
 from assay.ops.axes import independent_axes, principal_axes
-from assay.ops.decode import decode, decode_pair
+from assay.ops.decode import decode, decode_nested, decode_pair
 from assay.ops.error import squared_error, unexplained_share
 from assay.ops.gated import gated_codes
 from assay.ops.jump import jump
@@ -13,13 +13,16 @@ from assay.ops.path import forced
 from assay.ops.polar import nuclear_norm, polar_factor
 from assay.ops.pursuit import pursue
 from assay.ops.select import (
-    select_as,
+    products_on,
     select_batch_top_k,
+    select_expert_top_k,
     select_group_top_k,
     select_outside,
     select_positive,
+    select_sparsemax,
     select_top_k,
 )
+from assay.ops.sparsemax import sparsemax
 from assay.ops.threshold import running_threshold
 
 __all__ = [
@@ -27,6 +30,7 @@ __all__ = [
     "auxk",
     "changes_due",
     "decode",
+    "decode_nested",
     "decode_pair",
     "exponent",
     "factorise",
@@ -41,16 +45,19 @@ __all__ = [
     "power",
     "powers",
     "principal_axes",
+    "products_on",
     "pursue",
     "rectified",
     "running_threshold",
-    "select_as",
     "select_batch_top_k",
+    "select_expert_top_k",
     "select_group_top_k",
     "select_outside",
     "select_positive",
+    "select_sparsemax",
     "select_top_k",
     "shifted",
+    "sparsemax",
     "split_signs",
     "squared_error",
     "unexplained_share",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -10,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from assay import ranks
-from assay.codes import CsrSupport, SparseCodes
+from assay.codes import CsrSupport, SparseCodes, offsets_of
 from assay.errors import ShapeMismatch
 from assay.ops.gradient import deliver
 from assay.ops.path import serving
@@ -39,6 +42,27 @@ def decode_pair(
         pair = _DecodePair.apply(codes.values, others.values, atoms, codes.support, frozen)  # pyright: ignore
         return codes.support.over_latents(pair[0]), codes.support.over_latents(pair[1])
     return decode(codes, atoms), decode(others, atoms.detach() if frozen else atoms)
+
+
+def decode_nested(codes: SparseCodes, atoms: Float[Tensor, "L D"], ends: Sequence[int]) -> Float[Tensor, "G B D"]:
+    """sum_{i < e} f_i d_i for each end e: reconstructions by nested prefixes of the latents, at the cost of one decode.
+
+    `ends` rise, the last being L. Entries are told apart by the prefix that first holds them, and decoded as rows of their own; running
+    sums of these are the reconstructions. Raises ShapeMismatch.
+    """
+    _check(codes, atoms)
+    support, rows = codes.support, len(codes)
+    first = support.shard.first if support.shard else 0
+    if not isinstance(support, CsrSupport):
+        here = [min(max(end - first, 0), support.width) for end in (0, *ends)]
+        held = ranks.local(atoms)
+        parts = [codes.values[:, low:high] @ held[low:high] for low, high in pairwise(here)]
+        return support.over_latents(torch.stack(parts).to(codes.values.dtype).cumsum(0))
+    part = torch.bucketize(support.indices + first, torch.tensor(ends, device=support.indices.device), right=True)
+    order = part.argsort(stable=True)
+    offsets = offsets_of(torch.bincount(part * rows + support.rows, minlength=len(ends) * rows))
+    by_part = replace(support, offsets=offsets, indices=support.indices[order])
+    return decode(SparseCodes(codes.values[order], by_part), atoms).unflatten(0, (len(ends), rows)).cumsum(0)
 
 
 def _check(codes: SparseCodes, atoms: Tensor) -> None:

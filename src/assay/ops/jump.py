@@ -11,8 +11,8 @@ from torch.autograd.function import once_differentiable
 
 
 def jump(
-    z: Float[Tensor, ...], threshold: Float[Tensor, ...], bandwidth: float
-) -> tuple[Float[Tensor, ...], Float[Tensor, ...]]:
+    z: Float[Tensor, " *N"], threshold: Float[Tensor, " *_"], bandwidth: float
+) -> tuple[Float[Tensor, " *N"], Float[Tensor, " *N"]]:
     """f = z 1[z > theta] and s = 1[z > theta], whose pseudo-derivatives are (Rajamanoharan et al. 2024, arXiv:2407.14435)
 
     df/dz = 1[z > theta],  ds/dz = 0,  df/dtheta = -(theta/eps) K,  ds/dtheta = -K/eps

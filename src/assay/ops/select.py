@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -22,7 +22,11 @@ from assay.errors import ShapeMismatch
 from assay.ops import path
 from assay.ops.across import Everyone, keep_largest
 from assay.ops.gradient import deliver
+from assay.ops.sparsemax import simplex_threshold
 from assay.ranks import Shard
+
+CANDIDATES = 64
+"""Candidates a row among which a sparsemax is first sought."""
 
 SAMPLE = 32
 """About how many rows, spread over the batch, the level of a batch-wide top-k is guessed from before it is made exact."""
@@ -56,7 +60,7 @@ def select_outside(
     return _on_support(x, center, encoder, *entries)
 
 
-def select_as(
+def products_on(
     codes: SparseCodes,
     x: Float[Tensor, "B D"],
     encoder: Float[Tensor, "L D"],
@@ -161,6 +165,66 @@ def select_group_top_k(
         offsets, latents, products = entries
         latents = latents if allowed is None else allowed[latents]
     return _on_support(x, center, encoder, offsets, latents, products)
+
+
+def select_expert_top_k(
+    x: Float[Tensor, "B D"],
+    encoder: Float[Tensor, "L D"],
+    k: int,
+    expert: Int[Tensor, " B"],
+    experts: int,
+    center: Float[Tensor, " D"] | None = None,
+) -> SparseCodes:
+    """Products u = W (x - center) on the k largest of each row among the L / experts consecutive latents of that row's `expert`.
+
+    Only the chosen expert's rows of the encoder meet an activation: 2 B D L / experts operations. Raises ShapeMismatch where the latents
+    are no whole number of experts, or lie apart.
+    """
+    size = len(encoder) // experts
+    if len(encoder) % experts or ranks.is_sharded(encoder):
+        raise ShapeMismatch(
+            f"{len(encoder)} latents for {experts} experts",
+            expected="as many latents for each, all of them here",
+            do="Choose a width that they divide, and train.latent_shards = 1.",
+        )
+    x, center, _ = _entering(x, center, encoder)
+    with torch.no_grad():
+        k = min(k, size)
+        latents, products = expert.new_empty(len(x), k), x.new_empty(len(x), k)
+        for number in expert.unique().tolist():
+            rows, first = (expert == number).nonzero().view(-1), number * size
+            block = encoder[first : first + size]
+            _, chosen, values = path.serving(x, block).top(x[rows], center, block, block.new_zeros(size), k)
+            latents[rows], products[rows] = chosen.view(-1, k) + first, values.view(-1, k).to(products)
+        offsets = torch.arange(0, len(x) * k + 1, k, device=x.device)
+    return _on_support(x, center, encoder, offsets, latents.flatten(), products.flatten())
+
+
+def select_sparsemax(
+    x: Float[Tensor, "B D"],
+    encoder: Float[Tensor, "L D"],
+    scale: float,
+    among: Bool[Tensor, " L"] | None = None,
+) -> SparseCodes:
+    """Products u = W x on the support of sparsemax(scale u) in each row; `among` allows some latents only.
+
+    The largest products of a row are candidates. While some row's candidates are all in its support there may be more, and four times
+    as many are taken: the support is exact, and no table is made unless it fills one.
+    """
+    x, center, _ = _entering(x, None, encoder)
+    with torch.no_grad():
+        allowed = len(encoder) if among is None else int(among.sum())
+        k, certain = CANDIDATES, False
+        while not certain:
+            u = select_top_k(x, encoder, x.new_zeros(len(encoder)), k, among)
+            scores = u.with_values(scale * u.values)
+            above = scores.values > scores.support.spread_rows(simplex_threshold(scores))
+            chosen = u.with_values(above.to(u.values.dtype))
+            certain = k >= allowed or not bool((chosen.l0() >= k).any())
+            k *= 4
+        rows, latents, _ = chosen._entries_here()
+        offsets = offsets_of(torch.bincount(rows, minlength=len(x)))
+    return _on_support(x, center, encoder, offsets, latents, u.values[chosen.values != 0])
 
 
 def _entering(x: Tensor, center: Tensor | None, encoder: Tensor) -> tuple[Tensor, Tensor, Shard | None]:

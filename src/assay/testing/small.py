@@ -69,7 +69,7 @@ def learn(
 def dial_values(dictionary: Dictionary) -> list[int] | list[float]:
     """Places on the dial to try, likely ones first: whole numbers are counts of active latents, others scale the default."""
     default = dictionary.config.dial_value()
-    return [2, 3, 4, 6] if isinstance(default, int) else [default * factor for factor in (4, 2, 8, 1, 16, 0.5)]
+    return [2, 3, 4, 6, 1] if isinstance(default, int) else [default * factor for factor in (4, 2, 8, 1, 16, 0.5)]
 
 
 def terms_and_gradients(dictionary: Dictionary, step: Step) -> dict[str, Tensor]:
