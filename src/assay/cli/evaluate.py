@@ -25,9 +25,9 @@ def run(run: RunName, changes: Changes = [], out: Folder = None, dry_run: Switch
         say(estimate(workspace, ["evaluate"], sweep=True))
         return 0
     with advised(workspace, "evaluate", sweep=True), counting("evaluate", "tokens") as count:
-        records = stages.run_evaluate(workspace, count)
+        measured = stages.run_evaluate(workspace, count)
     if json:
-        print_json([record.row() for record in records])
+        print_json([record.row() for record in (*measured.records, *measured.baselines)])
     else:
-        print(text_table(records))
+        print(text_table(measured.records, baselines=measured.baselines))
     return 0

@@ -49,8 +49,10 @@ def rows(records: Sequence[Record], shown: Sequence[Quantity]) -> list[Row]:
     ]
 
 
-def text_table(records: Sequence[Record], names: Sequence[str] | None = None) -> str:
-    """The arms as aligned text for a terminal; `names` chooses the quantities, by default those of the page's main table."""
+def text_table(
+    records: Sequence[Record], names: Sequence[str] | None = None, *, baselines: Sequence[Record] = ()
+) -> str:
+    """The arms as aligned text for a terminal, baselines last; `names` chooses the quantities, by default those of the main table."""
     if names is None:
         chosen = [column for column in columns(records) if column not in OTHERS]
     else:
@@ -59,7 +61,7 @@ def text_table(records: Sequence[Record], names: Sequence[str] | None = None) ->
     table.add_column(Text("arm"), vertical="bottom")
     for column in chosen:
         table.add_column(Text(_heading(column)), justify="right")
-    for row in rows(records, chosen):
+    for row in rows(records, chosen) + rows(baselines, chosen):
         cells = [
             cell if cell == UNDEFINED or not q.percent else f"{cell} %"
             for q, cell in zip(chosen, row.cells, strict=True)
