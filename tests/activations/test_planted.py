@@ -47,8 +47,9 @@ def test_coherent_directions_share_one():
     assert abs(float((plain.directions @ plain.directions.T)[~torch.eye(60, dtype=torch.bool)].mean())) < 0.02
 
 
-def test_rows_of_uneven_complexity_have_one_atom_to_as_many_as_said():
-    present = Planted(up_to=6).codes(6_000, 0) != 0
+def test_rows_have_as_many_atoms_as_said():
+    assert bool(((Planted(counts=(4, 4)).codes(50, 0) != 0).sum(1) == 4).all())
+    present = Planted(counts=(1, 6)).codes(6_000, 0) != 0
     counts = torch.bincount(present.sum(1), minlength=7)
     assert counts[0] == 0
     assert len(counts) == 7

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from assay.activations.planted import Planted
 from assay.activations.store import ActivationStore
 from assay.dictionary import Dictionary
 from assay.training import TrainConfig, train
+from assay.units import Scale
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,9 @@ class Point:
     """Share of latents that fire on none of the held-out rows."""
 
 
+P = TypeVar("P", bound=Point)
+
+
 def settings(variant: str, **values: Any) -> Dictionary.Config:
     """Settings of a variant by name."""
     return Dictionary.registry.named(variant).Config(**values)
@@ -41,11 +45,18 @@ def trained(
     batch: int = 160,
     rows: int = 65_536,
     learning_rate: float = 5e-3,
+    uncentred: Collection[str] = (),
     **others: Any,
 ) -> dict[str, Dictionary]:
-    """All arms, trained on one stream of planted rows in one order; the data's seed decides about both."""
+    """All arms, trained on one stream of planted rows in one order; the data's seed decides about both.
+
+    Of the arms called `uncentred` the mean is left in.
+    """
     dictionaries = {name: config.build() for name, config in arms.items()}
-    store = ActivationStore.of(planted.sample(rows, key=0), batch_size=batch, seed=planted.seed)
+    x = planted.sample(rows, key=0)
+    for name in uncentred:
+        dictionaries[name].start(x, Scale(torch.zeros(planted.width), x.square().sum(1).mean().sqrt()))
+    store = ActivationStore.of(x, batch_size=batch, seed=planted.seed)
     for _ in train(
         dictionaries, store, TrainConfig(steps=steps, learning_rate=learning_rate, log_every=steps, **others)
     ):
@@ -68,10 +79,11 @@ def measure(dictionary: Dictionary, planted: Planted, rows: int = 8192) -> Point
     )
 
 
-def at_l0(points: Sequence[Point], l0: float) -> Point:
+def at_l0(points: Sequence[P], l0: float) -> P:
     """An arm's figures at L0 active latents, linear between the two nearest points. Raises ValueError where the sweep misses it."""
     points = sorted(points, key=lambda point: point.l0)
     found = [point.l0 for point in points]
     if not found[0] <= l0 <= found[-1]:
         raise ValueError(f"the sweep has L0 from {found[0]:.2f} to {found[-1]:.2f} and misses {l0}")
-    return Point(*(float(np.interp(l0, found, [getattr(point, key) for point in points])) for key in vars(points[0])))
+    figures = {key: [getattr(point, key) for point in points] for key in vars(points[0])}
+    return type(points[0])(**{key: float(np.interp(l0, found, values)) for key, values in figures.items()})

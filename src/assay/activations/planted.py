@@ -45,8 +45,8 @@ class Planted:
     """Whether the directions are at right angles, at most D of them."""
     coherence: float = 0.0
     """rho of a spiked model: a_i is sqrt(1 - rho) u_i + sqrt(rho) v at unit norm, v being one direction that all share."""
-    up_to: int | None = None
-    """If given, each row has a number of atoms drawn evenly from 1 to this, whatever `active`."""
+    counts: tuple[int, int] | None = None
+    """If given, the fewest and the most atoms of a row: each has a number drawn evenly between them, whatever `active`."""
     zipf: float = 0.0
     """Exponent of Zipf's law: p_i falls as 1 / (i + 1)^zipf, but for those that would be in more than half of the rows."""
     correlation: float = 0.0
@@ -122,8 +122,8 @@ class Planted:
         return present * strength * sign
 
     def _present(self, rows: int, generator: torch.Generator) -> Bool[Tensor, "rows n"]:
-        if self.up_to:
-            return presence.up_to(rows, self.atoms, self.up_to, generator)
+        if self.counts:
+            return presence.counted(rows, self.atoms, *self.counts, generator)
         families = self.atoms // (1 + self.children)
         members = 2 - self.alone if self.children else 1.0
         rates = presence.rates(families, self.active / members, self.zipf)

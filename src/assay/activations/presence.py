@@ -1,6 +1,6 @@
 """Which planted atoms are there together: each for itself, in clusters, or a child only where its parent is.
 
-All laws but `up_to` have the same number of atoms in a row on average, and say how often each of them is there.
+All laws but `counted` have the same number of atoms in a row on average, and say how often each of them is there.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def independent(rows: int, rates: Float[Tensor, " n"], generator: Generator) -> 
     return torch.rand(rows, len(rates), generator=generator) < rates
 
 
-def up_to(rows: int, atoms: int, most: int, generator: Generator) -> Bool[Tensor, "rows n"]:
-    """A number of atoms drawn evenly from 1 to `most`, any of them."""
-    counts = torch.randint(1, most + 1, (rows, 1), generator=generator)
+def counted(rows: int, atoms: int, fewest: int, most: int, generator: Generator) -> Bool[Tensor, "rows n"]:
+    """A number of atoms drawn evenly from `fewest` to `most`, any of them."""
+    counts = torch.randint(fewest, most + 1, (rows, 1), generator=generator)
     return torch.rand(rows, atoms, generator=generator).argsort(-1).argsort(-1) < counts
 
 

@@ -11,6 +11,7 @@ from assay.ops.nonnegative import factorise, nonnegative_codes, split_signs
 from assay.ops.parts import part_norms
 from assay.ops.path import forced
 from assay.ops.polar import nuclear_norm, polar_factor
+from assay.ops.prefixes import drawn_prefixes
 from assay.ops.pursuit import pursue
 from assay.ops.select import (
     products_on,
@@ -32,6 +33,7 @@ __all__ = [
     "decode",
     "decode_nested",
     "decode_pair",
+    "drawn_prefixes",
     "exponent",
     "factorise",
     "forced",
