@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from assay.cli import main
 
@@ -159,3 +160,53 @@ def test_actors_of_ray_make_the_store_of_one_process(toml: Path, folder: Path, t
     for path in (folder / "activations").rglob("*.*"):
         if path.is_file():
             assert (tmp_path / path.relative_to(folder)).read_bytes() == path.read_bytes()
+
+
+def test_baselines_are_measured_beside_and_shown_last(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = json.loads((folder / "report.json").read_text())
+    arms = {row["arm"]: row for row in report["records"]}
+    beside = {row["variant"]: row for row in report["baselines"]}
+    assert set(beside) == {"random", "identity"}
+    median = sorted(row["l0"] for row in arms.values())[1]
+    for variant, row in beside.items():
+        assert row["arm"] == f"{variant}@{row['dial']:g}"
+        assert row["l0"] == pytest.approx(median, rel=0.35)
+        assert row["explained_variance"] < max(arm["explained_variance"] for arm in arms.values())
+        assert row.keys() >= KEYS
+    assert all(row["arm"] in (folder / "report.html").read_text() for row in beside.values())
+    capsys.readouterr()
+    assert main(["evaluate", str(folder)]) == 0
+    lines = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert lines[lines.index("topk-6") + 1 :][:2] == [row["arm"] for row in report["baselines"]]
+
+
+def test_sums_by_document_make_the_records(folder: Path) -> None:
+    from assay.metric import Metric
+    from assay.run.kept import read_document_sums
+
+    sums = read_document_sums(folder)
+    report = json.loads((folder / "report.json").read_text())
+    assert sums is not None
+    for row in [*report["records"], *report["baselines"]]:
+        for name in ("l0", "explained_variance", "loss_recovered_zero", "relative_reconstruction_bias", "kl"):
+            found = sums.of(row["arm"], name)
+            assert found is not None
+            assert float(Metric.registry.named(name).of(found.sum(0))) == pytest.approx(row[name], rel=1e-8)  # pyright: ignore
+
+
+def test_other_baselines_can_be_asked_for_or_none(folder: Path, tmp_path: Path) -> None:
+    from assay.dictionary import Dictionary
+    from assay.errors import ConfigError
+    from assay.run.baselines import baselines
+    from assay.run.settings import EvaluateSettings
+
+    arms = {path.name: Dictionary.load(path) for path in sorted((folder / "dictionaries").iterdir())}
+    sample = torch.randn(500, arms["topk-2"].config.d_in, generator=torch.Generator().manual_seed(0))
+    assert baselines(EvaluateSettings(baselines=()), arms, sample) == {}
+    chosen = baselines(EvaluateSettings(baselines=("random",), baselines_at="topk-2"), arms, sample)
+    assert list(chosen) == ["random@2"]
+    assert chosen["random@2"].config.width == 48
+    with pytest.raises(ConfigError, match=r"gated-0\.1"):
+        baselines(EvaluateSettings(baselines_at="topk-3"), arms, sample)
+    with pytest.raises(ConfigError, match="counts active latents"):
+        baselines(EvaluateSettings(baselines=("relu",)), arms, sample)

@@ -31,9 +31,7 @@ def baselines(
         )
     l0 = {name: float(arm.encode(sample[:ROWS]).l0().mean()) for name, arm in arms.items()}
     chosen = settings.baselines_at or sorted(l0, key=l0.__getitem__)[(len(l0) - 1) // 2]
-    made = {
-        name: config.build() for name, config in settings.beside(arms[chosen].config, l0[chosen]).items()
-    }
+    made = {name: config.build() for name, config in settings.beside(arms[chosen].config, l0[chosen]).items()}
     for dictionary in made.values():
         dictionary.start(sample)
     return made

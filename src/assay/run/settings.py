@@ -75,7 +75,7 @@ class EvaluateSettings(Config):
     at_once: int = Field(default=32, ge=2)
     """Dictionaries that share a run of the layers before the site (with the clean, zero and mean forward); fewer take less memory."""
     baselines: tuple[str, ...] = ("random", "identity")
-    """Variants that learn nothing, measured beside the dictionaries: random directions and raw channels, as many active as `baselines_at`."""
+    """Variants that learn nothing, measured beside: random directions and raw channels, with as many active as `baselines_at`."""
     baselines_at: str | None = None
     """The arm whose L0 the baselines have; by default the arm with the median L0."""
 

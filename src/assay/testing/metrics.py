@@ -193,7 +193,9 @@ def _split(batch: Any, size: int) -> list[Any]:
 def _taken(batch: Any, rows: Tensor) -> Any:
     """Some rows of a batch."""
     parts = {field.name: getattr(batch, field.name) for field in fields(batch)}
-    chosen = {name: part[rows] for name, part in parts.items() if isinstance(part, Tensor) and name != "typical"}
+    chosen: dict[str, Any] = {
+        name: part[rows] for name, part in parts.items() if isinstance(part, Tensor) and name != "typical"
+    }
     if isinstance(batch, Rows):
         chosen["codes"] = SparseCodes.dense(batch.codes.to_dense()[rows])
     return replace(batch, **chosen)
