@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -210,3 +211,66 @@ def test_other_baselines_can_be_asked_for_or_none(folder: Path, tmp_path: Path) 
         baselines(EvaluateSettings(baselines_at="topk-3"), arms, sample)
     with pytest.raises(ConfigError, match="counts active latents"):
         baselines(EvaluateSettings(baselines=("relu",)), arms, sample)
+
+
+def test_an_evaluation_ends_with_the_families_compared(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main(["evaluate", str(folder)]) == 0
+    assert "Gated against TopK" in capsys.readouterr().out
+    assert main(["compare", str(folder), "--draws", "50", "--json"]) == 0
+    (comparison,) = json.loads(capsys.readouterr().out)
+    assert (comparison["first"], comparison["second"], comparison["paired"], comparison["draws"]) == (
+        "Gated",
+        "TopK",
+        True,
+        50,
+    )
+    names = {matched["metric"] for matched in comparison["metrics"]}
+    assert names >= {
+        "explained_variance",
+        "loss_recovered_zero",
+        "relative_reconstruction_bias",
+        "kl",
+        "mse",
+        "ce_spliced",
+    }
+
+
+def test_arms_baselines_and_runs_are_compared_by_name(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder, tmp_path / "again")
+    capsys.readouterr()
+    assert main(["compare", str(folder), "--of", "topk-2", "random", "gated", "--draws", "20"]) == 0
+    said = capsys.readouterr().out
+    assert all(pair in said for pair in ("topk-2 against random@", "topk-2 against Gated", " against Gated"))
+    assert main(["compare", str(folder), str(tmp_path / "again"), "--draws", "20", "--json"]) == 0
+    across = json.loads(capsys.readouterr().out)
+    assert [(one["first"], one["second"]) for one in across] == [
+        ("Gated of out", "Gated of again"),
+        ("TopK of out", "TopK of again"),
+    ]
+    assert all(
+        abs(matched["difference"]["high"]) < 1e-9
+        for one in across
+        for matched in one["metrics"]
+        if matched["difference"]["high"]
+    )
+    assert main(["compare", str(folder), "--of", "topk-2", "topk-3"]) == 1
+    assert "topk-6" in capsys.readouterr().err
+    assert main(["compare", str(folder), "--of", "topk-2"]) == 1
+    assert "names one thing" in capsys.readouterr().err
+    (tmp_path / "again" / "documents.json").unlink()
+    assert main(["compare", str(tmp_path / "again")]) == 1
+    assert "assay evaluate" in capsys.readouterr().err
+    assert main(["compare", str(tmp_path / "nowhere")]) == 1
+
+
+def test_damaged_sums_are_found_and_made_anew(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "run")
+    path = tmp_path / "run" / "documents.json"
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'"l0"', b'"l1"', 1))
+    assert main(["verify", str(tmp_path / "run")]) == 3
+    assert main(["verify", str(tmp_path / "run"), "--repair"]) == 0
+    assert path.read_bytes() == whole

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assay.cli.arguments import Changes, Folder, Switch, open_run
+from assay.cli.arguments import Changes, Folder, Switch, open_run, print_comparisons
 from assay.cli.live import counting, note, prepare_kernels, watch
 from assay.cli.shortage import advised
 from assay.reports import text_table
@@ -35,6 +35,7 @@ def run(changes: Changes = [], out: Folder = None, dry_run: Switch = False) -> i
         stages.run_examples(workspace)
     page = stages.run_report(workspace, command=" ".join(["assay demo", *(f"--set {change}" for change in changes)]))
     print(text_table(measured.records, baselines=measured.baselines))
+    print_comparisons(workspace.folder)
     verbs = ["harvest demo", "sweep demo", "evaluate demo", "report demo", f"verify {workspace.folder}"]
     print("\nThe same in five commands: " + "; ".join(f"assay {verb}" for verb in verbs))
     print(f"Report: {page}")

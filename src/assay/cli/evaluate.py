@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assay.cli.arguments import Changes, Folder, RunName, Switch, open_run, print_json
+from assay.cli.arguments import Changes, Folder, RunName, Switch, open_run, print_comparisons, print_json
 from assay.cli.live import counting
 from assay.cli.shortage import advised
 from assay.reports import text_table
@@ -30,4 +30,5 @@ def run(run: RunName, changes: Changes = [], out: Folder = None, dry_run: Switch
         print_json([record.row() for record in (*measured.records, *measured.baselines)])
     else:
         print(text_table(measured.records, baselines=measured.baselines))
+        print_comparisons(workspace.folder)
     return 0

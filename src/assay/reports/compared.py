@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from assay.analysis.bootstrap import Interval
 from assay.reports.comparison import Comparison
-from assay.reports.quantities import EXPLAINED, GAMMA, KNOWN, L0, LOSS_MEAN, LOSS_ZERO, UNDEFINED, brief, number, quantity
+from assay.reports.quantities import (
+    EXPLAINED,
+    GAMMA,
+    KNOWN,
+    L0,
+    LOSS_MEAN,
+    LOSS_ZERO,
+    UNDEFINED,
+    brief,
+    number,
+    quantity,
+)
 from assay.reports.tokens import visible
 
 SHOWN = (L0, LOSS_ZERO, LOSS_MEAN, EXPLAINED, GAMMA, KNOWN["kl_recovered_zero"])
@@ -15,15 +26,17 @@ def text(comparison: Comparison, *, whole: bool = False) -> str:
     """The comparison as lines of text; `whole` shows every number."""
     first, second = visible(comparison.first), visible(comparison.second)
     lines = [f"{first} against {second}{_where(comparison)}; {_how(comparison)}"]
-    shown = {item.key for item in SHOWN}
     table = [["", first, second, "difference"]]
-    for matched in comparison.metrics:
-        if whole or matched.metric in shown:
+    order = {item.key: place for place, item in enumerate(SHOWN)}
+    for matched in sorted(comparison.metrics, key=lambda matched: order.get(matched.metric, len(order))):
+        if whole or matched.metric in order:
             kind = quantity(matched.metric, [matched.first.estimate, matched.second.estimate])
             values = (matched.first, matched.second, matched.difference)
             table.append([visible(kind.label), *(_shown(value, kind.decimals + 1) for value in values)])
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines += ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+    lines += [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
+    ]
     if ratio := comparison.l0_ratio:
         label = quantity(ratio.metric, []).label
         lines.append(

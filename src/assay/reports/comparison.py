@@ -181,10 +181,11 @@ class _Lines:
         if log_l0 is None:
             lines = [value.mean(0, keepdim=True) for value in values]
         else:
-            lines = [_interpolated(log_l0, x, y) for x, y in zip(self.log_l0, values, strict=True)]
+            places = log_l0[:, None].expand(-1, len(self.weights))
+            lines = [_interpolated(places, x, y) for x, y in zip(self.log_l0, values, strict=True)]
         by_seed = torch.stack(lines)  # [S M R]
-        places = self.seeds.T[:, None].expand(-1, by_seed.shape[1], -1)
-        return by_seed.gather(0, places).mean(0)
+        drawn = self.seeds.T[:, None].expand(-1, by_seed.shape[1], -1)
+        return by_seed.gather(0, drawn).mean(0)
 
     def _of_seed(self, metric: str, seed: int) -> Float[Tensor, "K R"]:
         """The metric of each dial of a seed in each draw."""
@@ -203,7 +204,7 @@ def _matched(metric: str, lines: Sequence[_Lines], l0: float | None) -> Matched:
 
 
 def _ratio(metric: str, lines: Sequence[_Lines]) -> Ratio | None:
-    """L0 at equal value, along the rising edge of each line."""
+    """L0 at equal value, along the rising edge of each line; in each draw at the values that both lines reach in it."""
     grids, rising = [], []
     for line in lines:
         low, high = line.l0_range()
@@ -211,17 +212,19 @@ def _ratio(metric: str, lines: Sequence[_Lines]) -> Ratio | None:
             return None
         grids.append(torch.linspace(math.log(low), math.log(high), 2 * PLACES, dtype=torch.float64))
         rising.append(line.at(grids[-1], metric).cummax(0).values)
-    bounds = common([(float(values[0, 0]), float(values[-1, 0])) for values in rising])
-    if bounds is None or bounds[0] >= bounds[1]:
+    low, high = torch.maximum(rising[0][0], rising[1][0]), torch.minimum(rising[0][-1], rising[1][-1])
+    if not low[0] < high[0]:
         return None
-    wanted = torch.linspace(*bounds, VALUES, dtype=torch.float64)
-    steps = torch.arange(2 * PLACES, dtype=torch.float64)[:, None] * 1e-12  # so that a level stretch has one L0 for a value
+    wanted = low + (high - low) * torch.linspace(0, 1, VALUES, dtype=torch.float64)[:, None]
+    steps = (
+        torch.arange(2 * PLACES, dtype=torch.float64)[:, None] * 1e-12
+    )  # so that a level stretch has one L0 for a value
     needed = [
         _interpolated(wanted, values + steps, grid[:, None].expand_as(values))
         for grid, values in zip(grids, rising, strict=True)
     ]
-    ratios = (needed[0] - needed[1]).mean(0).exp()
-    return Ratio(metric=metric, low=bounds[0], high=bounds[1], ratio=_interval(ratios))
+    ratios = torch.where(low < high, (needed[0] - needed[1]).mean(0).exp(), torch.nan)
+    return Ratio(metric=metric, low=float(low[0]), high=float(high[0]), ratio=_interval(ratios))
 
 
 def _dominance(metric: str, lines: Sequence[_Lines], bounds: Range) -> Dominance:
@@ -240,12 +243,12 @@ def _interval(values: Float[Tensor, " R"]) -> Interval:
     return interval(float(values[0]), values[1:])
 
 
-def _interpolated(at: Float[Tensor, " M"], x: Float[Tensor, "K R"], y: Float[Tensor, "K R"]) -> Float[Tensor, "M R"]:
+def _interpolated(at: Float[Tensor, "M R"], x: Float[Tensor, "K R"], y: Float[Tensor, "K R"]) -> Float[Tensor, "M R"]:
     """Straight lines through K points, for each of R sets of them; a little beyond their ends the last stretch goes on."""
     if len(x) == 1:
         return y.expand(len(at), -1)
     order = x.argsort(0)
     x, y = x.gather(0, order), y.gather(0, order)
-    place = (x[None] <= at[:, None, None]).sum(1).sub(1).clamp(0, len(x) - 2)
+    place = (x[None] <= at[:, None]).sum(1).sub(1).clamp(0, len(x) - 2)
     x0, x1, y0, y1 = x.gather(0, place), x.gather(0, place + 1), y.gather(0, place), y.gather(0, place + 1)
-    return y0 + (y1 - y0) * (at[:, None] - x0) / (x1 - x0)
+    return y0 + (y1 - y0) * (at - x0) / (x1 - x0)

@@ -1,73 +1,99 @@
-"""The sides that runs offer for comparison, and all pairs of them compared."""
+"""The sides that runs offer for comparison, and pairs of them compared."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import combinations
+from dataclasses import dataclass
+from itertools import combinations, product
 from pathlib import Path
 
 from assay.analysis.bootstrap import Drawing
-from assay.errors import MissingMaterial, UnknownName, shown
+from assay.errors import ConfigError, MissingMaterial, UnknownName, shown
 from assay.reports.comparison import Comparison, Side, compare
 from assay.reports.families import families
 from assay.run import kept
 
 MOST = 6
-"""Pairs that are compared unless they are named."""
+"""Pairs of families that are compared unless they are named."""
 
 
-def sides(folders: Sequence[Path]) -> list[Side]:
-    """The families of the runs, then their baselines. Of several runs each says which it is of. Raises MissingMaterial, CorruptData."""
-    found, beside = [], []
-    for folder in folders:
-        measured, sums = kept.read_measurements(folder), kept.read_document_sums(folder)
-        if measured is None or sums is None or measured.inputs != sums.inputs:
-            raise MissingMaterial(
-                f"{folder} holds no evaluation by document", expected="one", do=f"Run `assay evaluate {folder}`."
-            )
-        whose = f" of {folder.name}" if len(folders) > 1 else ""
-        arms = {name: {metric: sums.tensor(name, metric) for metric in table} for name, table in sums.arms.items()}
-        for family in families(measured.records):
-            pairs = tuple((record, arms[record.arm]) for record in family.records if record.arm in arms)
-            found.append(Side(f"{family.label}{whose}", pairs, sums.text))
-        for record in measured.baselines:
-            beside.append(Side(f"{record.arm}{whose}", ((record, arms.get(record.arm, {})),), sums.text))
-    return [*found, *beside]
+@dataclass(frozen=True)
+class Offer:
+    """A side, and what it may be called."""
+
+    side: Side
+    names: tuple[str, ...]
+    is_family: bool = False
+
+
+def offers(folders: Sequence[Path]) -> list[list[Offer]]:
+    """What each run has to compare: its families, its baselines, and single arms. Raises MissingMaterial, CorruptData."""
+    return [_of_run(folder, f" of {folder.name}" if len(folders) > 1 else "") for folder in folders]
 
 
 def compare_runs(
-    folders: Sequence[Path], of: Sequence[str] = (), drawing: Drawing = Drawing()  # noqa: B008 - it is frozen
+    folders: Sequence[Path],
+    of: Sequence[str] = (),
+    drawing: Drawing = Drawing(),  # noqa: B008 - it is frozen
 ) -> Iterator[Comparison]:
-    """Pairs of families of the runs; those of `of` (families, arms or baselines), or all families, the first pairs of them.
+    """The pairs of what `of` names (families, arms or baselines). Unless named: the first families of one run, or like ones of two.
 
-    Raises MissingMaterial, UnknownName, ConfigError.
+    Raises MissingMaterial, CorruptData, UnknownName, ConfigError.
     """
-    offered = sides(folders)
+    offered = offers(folders)
     if of:
-        chosen = [_named(name, offered) for name in of]
+        chosen = [side for name in of for side in _named(name, offered)]
+        if len(chosen) < 2:
+            raise ConfigError(
+                f"{' '.join(map(shown, of))} names one thing", expected="two of them to compare", do="Name another."
+            )
         pairs = list(combinations(chosen, 2))
+    elif len(offered) == 1:
+        pairs = list(combinations(_families(offered[0]), 2))[:MOST]
     else:
-        chosen = [side for side in offered if not _is_baseline(side)]
-        pairs = list(combinations(chosen, 2))[:MOST]
+        pairs = [pair for one, other in combinations(map(_families, offered), 2) for pair in _across(one, other)]
     return (compare(first, second, drawing) for first, second in pairs)
 
 
-def _named(name: str, offered: Sequence[Side]) -> Side:
-    """A side by its label, or one of its arms alone."""
-    for side in offered:
-        if name.casefold() in (side.label.casefold(), side.arms[0][0].variant.casefold()):
-            return side
-    for side in offered:
-        for record, sums in side.arms:
-            if name == record.arm or f"{record.arm}{side.label.partition(' of ')[2]}" == name:
-                return Side(record.arm, ((record, sums),), side.text)
-    arms = [record.arm for side in offered for record, _ in side.arms]
-    raise UnknownName(
-        f"nothing to compare is called {shown(name)}",
-        expected=f"one of {', '.join([side.label for side in offered] + arms)}",
-        do="Name two of them.",
-    )
+def _of_run(folder: Path, whose: str) -> list[Offer]:
+    measured, sums = kept.read_measurements(folder), kept.read_document_sums(folder)
+    if measured is None or sums is None or measured.inputs != sums.inputs:
+        raise MissingMaterial(
+            f"{folder} holds no evaluation by document", expected="one", do=f"Run `assay evaluate {folder}`."
+        )
+    tables = {arm: {metric: sums.of(arm, metric) for metric in table} for arm, table in sums.arms.items()}
+    arms = {arm: {name: sums for name, sums in table.items() if sums is not None} for arm, table in tables.items()}
+    found = []
+    for family in families(measured.records):
+        pairs = tuple((record, arms.get(record.arm, {})) for record in family.records)
+        side = Side(f"{family.label}{whose}", pairs, sums.text)
+        found.append(Offer(side, (side.label, family.label, family.records[0].variant), is_family=True))
+    for record in (*measured.baselines, *measured.records):
+        side = Side(f"{record.arm}{whose}", ((record, arms.get(record.arm, {})),), sums.text)
+        found.append(Offer(side, (side.label, record.arm, record.variant)))
+    return found
 
 
-def _is_baseline(side: Side) -> bool:
-    return "@" in side.arms[0][0].arm
+def _families(offered: Sequence[Offer]) -> list[Side]:
+    return [offer.side for offer in offered if offer.is_family]
+
+
+def _across(one: Sequence[Side], other: Sequence[Side]) -> list[tuple[Side, Side]]:
+    """Families of the same kind in two runs; where no kinds are the same, each with each."""
+    pairs = [*product(one, other)]
+    alike = [(first, second) for first, second in pairs if first.arms[0][0].variant == second.arms[0][0].variant]
+    return alike or pairs[:MOST]
+
+
+def _named(name: str, offered: Sequence[Sequence[Offer]]) -> list[Side]:
+    """What is called so in each run: a family before an arm of that variant."""
+    found = []
+    for offers in offered:
+        called = [offer.side for offer in offers if name.casefold() in map(str.casefold, offer.names)]
+        found += called[:1]
+    if not found:
+        known = dict.fromkeys(offer.names[1] for offers in offered for offer in offers)
+        raise UnknownName(
+            f"nothing to compare is called {shown(name)}", expected=f"one of {', '.join(known)}", do="Name two of them."
+        )
+    return found
