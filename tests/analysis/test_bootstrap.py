@@ -75,6 +75,27 @@ def test_sums_survive_json() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"l0": ()},
+        {"l0": ((1.0, 2.0), (1.0,))},
+        {"l0": ((1.0, 2.0),), "l1": ((1.0, 2.0), (1.0, 2.0))},
+        {"loss_recovered_zero": ((1.0, 2.0),)},
+        {"l0": ((),)},
+        {"l0": ((1e200, 1.0),)},
+    ],
+)
+def test_tables_that_are_none_are_refused(tables: dict[str, tuple[tuple[float, ...], ...]]) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        DocumentSums(inputs="a", text="b", arms={"arm": tables})
+
+
+def test_metrics_that_saw_fewer_documents_are_padded() -> None:
+    found = plain({"l0": torch.ones(3, 2), "kl": torch.ones(2, 2)})
+    assert found["kl"] == [[1, 1], [1, 1], [0, 0]]
+
+
 def test_only_functions_of_sums_are_drawn() -> None:
     assert summed("l0") is L0
     assert summed("dead_fraction") is None
