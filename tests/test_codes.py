@@ -47,6 +47,21 @@ def test_csr_stores_active_entries_only(codes):
     assert csr.values.tolist() == [2.0, -1.0, 3.0, 0.5, 4.0]
 
 
+@pytest.mark.parametrize("layout", ["dense", "csr"])
+def test_joined_codes_are_both_and_teach_both(codes, layout):
+    more = torch.tensor([[5.0, 0.0, 0.0, 0.0], [0.0, 6.0, 7.0, 0.0], [0.0, 8.0, 0.0, 0.0]])
+    other = SparseCodes.dense(more) if layout == "dense" else SparseCodes.dense(more).to_csr()
+    values = codes.values.clone().requires_grad_(), other.values.clone().requires_grad_()
+    joined = codes.with_values(values[0]).joined(other.with_values(values[1]))
+    assert torch.equal(joined.to_dense(), TABLE + more)
+    assert torch.equal(joined.to_csr().to_dense(), TABLE + more)
+    weights = torch.arange(12.0).view(3, 4)
+    (joined.to_dense() * weights).sum().backward()
+    for gradient, part in zip((each.grad for each in values), (codes, other), strict=True):
+        active = part.to_dense() != 0
+        assert torch.equal(part.with_values(gradient).to_dense() * active, weights * active)
+
+
 def test_sums_go_over_rows_and_over_latents(codes):
     assert codes.support.per_row(codes.values).tolist() == TABLE.sum(1).tolist()
     assert codes.support.per_latent(codes.values).tolist() == TABLE.sum(0).tolist()

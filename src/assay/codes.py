@@ -227,6 +227,17 @@ class SparseCodes:
         """One number a row, laid out like `values`."""
         return self.support.spread_rows(vector)
 
+    def joined(self, other: SparseCodes) -> SparseCodes:
+        """Both in one, of the same rows and latents, of which none is stored in both."""
+        ours, theirs = self.support, other.support
+        if isinstance(ours, CsrSupport) and isinstance(theirs, CsrSupport):
+            order = torch.argsort(torch.cat([ours.rows, theirs.rows]), stable=True)
+            indices = torch.cat([ours.indices, theirs.indices])[order]
+            support = CsrSupport(ours.offsets + theirs.offsets, indices, ours.width, ours.sort, ours.shard)
+            return SparseCodes(torch.cat([self.values, other.values])[order], support)
+        (values, mask), (more, others) = self._table(), other._table()
+        return SparseCodes(values + more, DenseSupport(mask | others, ours.shard))
+
     def detach(self) -> SparseCodes:
         """The same codes, cut from the autograd graph."""
         return SparseCodes(self.values.detach(), self.support)
@@ -266,6 +277,15 @@ class SparseCodes:
         """The full table, on every process. For small examples and tests: nothing in the package needs it."""
         rows, latents, values = self.entries()
         return self.support.over_latents(values.new_zeros(len(self), self.width).index_put((rows, latents), values))
+
+    def _table(self) -> tuple[Tensor, Tensor]:
+        """Values and mask of the latents stored here, as a table."""
+        if not isinstance(self.support, CsrSupport):
+            return self.values, self.support.mask  # pyright: ignore[reportAttributeAccessIssue]
+        place, shape = (self.support.rows, self.support.indices), (len(self), self.support.width)
+        mask = torch.zeros(shape, dtype=torch.bool, device=self.values.device)
+        mask[place] = True
+        return self.values.new_zeros(shape).index_put(place, self.values), mask
 
     def _entries_here(self) -> tuple[Tensor, Tensor, Tensor]:
         """Rows, places among the latents stored here, and values of the active entries."""

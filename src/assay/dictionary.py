@@ -232,12 +232,17 @@ class Dictionary(nn.Module, ABC):
     @final
     def scaled_pair(self, rows: Float[Tensor, "B C"]) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B E"]]:
         """Scaled input and target of raw rows to learn from. Raises ShapeMismatch."""
-        self._check_rows(rows)
-        x = self.scaled(rows[:, : self.config.d_in])
+        read, written = self.pair(rows)
+        x = self.scaled(read)
         if not self.config.maps_to:
             return x, x
-        target = rows[:, self.config.d_in :].to(self.scale.dtype)
-        return x, (target - self.target_mean).div_(self.target_scale)
+        return x, (written.to(self.scale.dtype) - self.target_mean).div_(self.target_scale)
+
+    @final
+    def pair(self, rows: Float[Tensor, "B C"]) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B E"]]:
+        """What is read and what is to be reconstructed, of raw rows to learn from. Raises ShapeMismatch."""
+        self._check_rows(rows)
+        return rows[:, : self.config.d_in], rows[:, self.config.columns - self.config.d_out :]
 
     @final
     def decode_scaled(self, codes: SparseCodes) -> Float[Tensor, "B E"]:

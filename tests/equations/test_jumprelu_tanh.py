@@ -38,7 +38,7 @@ def tanh(build):
 
 
 def test_terms_and_gradients_are_the_sources(layout, tanh, step, agree):
-    z = step.x @ tanh.encoder.T + tanh.encoder_bias
+    z = (step.x - tanh.decoder_bias) @ tanh.encoder.T + tanh.encoder_bias
     theta = tanh.log_threshold.exp()
     f = Estimated.apply(z, theta)
     norms = tanh.atoms.pow(2).sum(1).sqrt()
@@ -62,7 +62,7 @@ def test_codes_of_inference_are_those_of_training(layout, tanh, step):
 
 def test_settings_are_in_the_sources_units():
     fresh = Dictionary.registry.named("jumprelu_tanh").Config(d_in=10, width=24).build()
-    torch.testing.assert_close(fresh.log_threshold.exp(), torch.full((24,), 0.1 / ROOT_D))
+    torch.testing.assert_close(fresh.log_threshold.exp(), torch.full((24,), 0.7 / ROOT_D))
     assert not fresh.unit_atoms
 
 

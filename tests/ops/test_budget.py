@@ -19,7 +19,7 @@ ROWS, LATENTS, WIDTH = 2048, 1024, 16
 VARIANTS = {name: (name, {}) for name in Dictionary.registry.names()} | {
     "gated, unfrozen": ("gated", {"unfrozen": True, "free_norms": True})
 }
-SMALL = {"k": 8, "k_aux": 8, "freeze_at": 1.0}
+SMALL = {"k": 8, "k_aux": 8, "initial_threshold": 0.03, "bandwidth": 0.05, "freeze_at": 1.0}
 STILL = {"rescaled_relu": ["log_rescale", "shift"]}
 """Parameters that a step of the first phase leaves alone."""
 

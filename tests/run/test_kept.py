@@ -104,7 +104,7 @@ def test_a_store_json_of_anything_else_is_not_the_store_of_the_run(tmp_path, con
     place.mkdir(parents=True)
     (place / "store.json").write_text(content)
     with pytest.raises(AssayError, match=r"store\.json is not as it was written"):
-        workspace(tmp_path).store_folder()
+        workspace(tmp_path).store_folders()
 
 
 @pytest.mark.parametrize(

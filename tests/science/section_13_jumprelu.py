@@ -11,15 +11,16 @@ L0 = 3.5
 DIALS = {
     "gated": (0.4, 0.55, 0.8),
     "relu": (0.4, 0.6),
-    "jumprelu": (0.015, 0.03, 0.06),
-    "jumprelu_tanh": (0.005, 0.01),
+    "jumprelu": (0.015, 0.025, 0.04),
+    "jumprelu_tanh": (0.006, 0.01),
     "prolu, relu": (0.08, 0.15, 0.3),
     "prolu, ste": (0.2, 0.4),
 }
 
 
 @trial(
-    "96 directions in 48 dimensions, 3 active; width 112, 600 steps of 160 rows; read off at L0 3.5 over two or three dials an arm",
+    "96 directions in 48 dimensions, 3 active; width 112, 600 steps of 160 rows; read off at L0 3.5 over two or three dials an arm; "
+    "bandwidth 0.7 with tanh",
     Claim(JUMP, "jumprelu", "As much is explained at equal L0 as by Gated", "explained variance over Gated", ">= 0"),
     Claim(JUMP, "jumprelu", "Magnitudes are not shrunk", "|gamma - 1|", "<= 0.03"),
     Claim(JUMP, "jumprelu", "The directions are found", "MMCS", ">= 0.9"),
@@ -48,10 +49,10 @@ def at_equal_l0(seed: int) -> dict[str, float]:
     arms = {}
     for name, dials in DIALS.items():
         variant, _, gradient = name.partition(", ")
-        more = {"gradient": gradient} if gradient else {}
+        more = {"gradient": gradient} if gradient else {"bandwidth": 0.7} if variant == "jumprelu_tanh" else {}
         for dial in dials:
-            arms[f"{name} {dial}"] = settings(variant, **shape, **more, sparsity={"value": dial, "warmup": 0.2})
-    arms["aimed"] = settings("jumprelu", **shape, target_l0=4.0, sparsity={"value": 1.0, "warmup": 0.2})
+            arms[f"{name} {dial}"] = settings(variant, **shape, **more, sparsity={"value": dial, "warmup": 0.05})
+    arms["aimed"] = settings("jumprelu", **shape, target_l0=4.0, sparsity={"value": 1.0, "warmup": 0.05})
     points = {name: measure(dictionary, planted) for name, dictionary in trained(arms, planted).items()}
     gated, relu, jump, tanh, by_relu, by_ste = (
         at_l0([points[f"{name} {dial}"] for dial in dials], L0) for name, dials in DIALS.items()

@@ -1,7 +1,8 @@
-"""Three places that shards come from: a folder, a model that makes them when they are needed, and memory. All give the same bits."""
+"""Places that shards come from: a folder, a model that makes them when needed, memory, which give the same bits; or several at once."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -15,6 +16,7 @@ from assay.activations.produce import Producer
 from assay.activations.shard import Shard, read_shard, read_sum
 from assay.activations.share import remedy
 from assay.activations.source import tensor_identity
+from assay.config import differences
 from assay.errors import ShapeMismatch, StoreError
 from assay.sites import Site
 
@@ -44,7 +46,9 @@ class Provider(Protocol):
         ...
 
     @property
-    def width(self) -> int: ...
+    def parts(self) -> tuple[int, ...]:
+        """Widths of the sites whose activations stand side by side in a row."""
+        ...
 
     @property
     def identity(self) -> dict[str, Any]: ...
@@ -73,8 +77,8 @@ class OnDisk:
         return self.description.shards
 
     @property
-    def width(self) -> int:
-        return self.description.width
+    def parts(self) -> tuple[int, ...]:
+        return (self.description.width,)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -98,9 +102,9 @@ class Live:
 
     def __init__(self, producer: Producer, site: Site) -> None:
         self.producer, self.site = producer, site
-        self.width = producer.widths([site])[site]
+        self.parts = (producer.widths([site])[site],)
         self.rows = producer.plan.rows
-        self.identity = producer.describe(site, str(site), self.width).identity()
+        self.identity = producer.describe(site, str(site), *self.parts).identity()
 
     def shard(self, index: int) -> Shard:
         return self.producer.shards(index, [self.site])[self.site]
@@ -121,7 +125,7 @@ class InMemory:
             )
         self.tensors = tensors
         self.rows = tuple(len(tensor) for tensor in tensors)
-        self.width = shapes[0][1]
+        self.parts = (shapes[0][1],)
         self.identity = {"source": {"kind": "memory", "shards": [tensor_identity(tensor) for tensor in tensors]}}
 
     def shard(self, index: int) -> Shard:
@@ -133,8 +137,45 @@ class InMemory:
         return _moments_of(self)
 
 
+class Joined:
+    """Several providers of the same rows at different sites, side by side. Raises StoreError where the rows are not the same."""
+
+    def __init__(self, providers: Sequence[Provider]) -> None:
+        self.providers = providers
+        first, *others = [_but_for_site(provider.identity) for provider in providers]
+        if changed := next((differences(first, other) for other in others if other != first), None):
+            raise StoreError(
+                f"the stores to join hold different rows ({changed})",
+                expected="sites that one harvest read",
+                do='Harvest them together: harvest.site = "a + b".',
+            )
+        self.rows = providers[0].rows
+        self.parts = tuple(width for provider in providers for width in provider.parts)
+        sites = " + ".join(str(provider.identity.get("site")) for provider in providers)
+        self.identity = {**first, "site": sites, "width": sum(self.parts), "parts": list(self.parts)}
+
+    def shard(self, index: int) -> Shard:
+        """Raises StoreError where a row of one store is of another token than that of the others."""
+        first, *others = [provider.shard(index) for provider in self.providers]
+        if not all(torch.equal(first.origin, other.origin) for other in others):
+            raise StoreError(
+                f"row by row, shard {index} of the stores to join is of different tokens",
+                expected="the same document and position in each",
+                do="Harvest the sites together, into one folder.",
+            )
+        return Shard(index, torch.cat([first.activations, *(other.activations for other in others)], 1), first.origin)
+
+    def moments(self) -> Moments:
+        every = [provider.moments() for provider in self.providers]
+        return Moments(every[0].rows, torch.cat([each.mean for each in every]), sum(each.mean_square for each in every))
+
+
+def _but_for_site(identity: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in identity.items() if name not in {"site", "width"}}
+
+
 def _moments_of(provider: Provider) -> Moments:
-    total, squares = torch.zeros(provider.width, dtype=torch.float64), 0.0
+    total, squares = torch.zeros(sum(provider.parts), dtype=torch.float64), 0.0
     for index in range(len(provider.rows)):
         shard = provider.shard(index)
         total += shard.sum()

@@ -30,7 +30,7 @@ from assay.activations.manifest import (
 from assay.activations.order import Order, Place, Stretch
 from assay.activations.plan import plan
 from assay.activations.produce import Producer
-from assay.activations.providers import InMemory, Live, Moments, OnDisk, Provider
+from assay.activations.providers import InMemory, Joined, Live, Moments, OnDisk, Provider
 from assay.activations.shard import Shard, check_header
 from assay.activations.share import remedy
 from assay.activations.source import Source
@@ -40,9 +40,9 @@ from assay.sites import Site, locate
 
 
 class ActivationStore:
-    """Activations [N D] of one site, as batches [B D] in a keyed order that visits every row once an epoch.
+    """Activations [N D] of a site, or of several side by side, as batches [B D] in a keyed order that visits every row once an epoch.
 
-    `seed` and `window` (shards mixed at a time) decide about the order, see `Order`. Made by `open`, `live` or `of`.
+    `seed` and `window` (shards mixed at a time) decide about the order, see `Order`. Made by `open`, `join`, `live` or `of`.
     """
 
     def __init__(self, provider: Provider, *, batch_size: int = 2048, seed: int = 0, window: int = 8) -> None:
@@ -57,6 +57,17 @@ class ActivationStore:
     def open(cls, folder: Path | str, *, batch_size: int = 2048, seed: int = 0, window: int = 8) -> ActivationStore:
         """The store of one site that `harvest` wrote. Raises StoreError, CorruptData."""
         return cls(OnDisk(Path(folder)), batch_size=batch_size, seed=seed, window=window)
+
+    @classmethod
+    def join(
+        cls, folders: Sequence[Path | str], *, batch_size: int = 2048, seed: int = 0, window: int = 8
+    ) -> ActivationStore:
+        """The stores of several sites that one `harvest` wrote: rows [N D1 + D2 + ...], in the order that each alone would have.
+
+        Raises StoreError when they do not hold the same rows, CorruptData.
+        """
+        provider = Joined([OnDisk(Path(folder)) for folder in folders])
+        return cls(provider, batch_size=batch_size, seed=seed, window=window)
 
     @classmethod
     def live(
@@ -100,8 +111,13 @@ class ActivationStore:
 
     @property
     def width(self) -> int:
-        """Width D of the activations."""
-        return self._provider.width
+        """Width D of the rows."""
+        return sum(self.parts)
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """Widths of the sites whose activations stand side by side in a row."""
+        return self._provider.parts
 
     @property
     def rows(self) -> int:

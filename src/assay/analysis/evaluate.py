@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from assay.activations.produce import evaluating
 from assay.activations.source import Inputs, Source
 from assay.analysis.by_document import Documents
+from assay.analysis.several import logits_of_several
 from assay.analysis.variants import logits_of, shareable
 from assay.dictionary import Dictionary
 from assay.errors import ConfigError
@@ -57,7 +58,7 @@ def evaluate(
     batches: Iterable[Tensor],
     metrics: Sequence[str] | None = None,
 ) -> dict[str, Evaluation]:
-    """Measure dictionaries on batches [B D] of raw activations; by default with every metric that needs no model.
+    """Measure dictionaries on batches of raw rows, as they learn from them; by default with every metric that needs no model.
 
     Raises UnknownName, ConfigError for a metric that needs a model, ShapeMismatch.
     """
@@ -73,7 +74,7 @@ def evaluate(
 def evaluate_model(
     dictionaries: Mapping[str, Dictionary],
     model: nn.Module,
-    site: Site,
+    sites: Site | Sequence[Site],
     source: Source,
     *,
     mean: Float[Tensor, " D"],
@@ -85,30 +86,43 @@ def evaluate_model(
 ) -> dict[str, Evaluation]:
     """Measure dictionaries on the first `tokens` kept positions of a source (all, if it has fewer), in a causal language model.
 
-    At kept positions the activation is replaced by the reconstruction, by zero and by `mean`; other positions pass through.
+    At kept positions the activation is replaced by the reconstruction, by zero and by `mean`; other positions pass through. Of several
+    sites a dictionary that maps one to another replaces what it writes, any other all of them; what is made is made from the clean
+    forward, and `mean` is that of the rows side by side.
     Cross-entropies are of the next token, at the kept positions that have one in their context. The clean, the zero and the mean
     forward serve all dictionaries. Where the model allows it, up to `at_once` variants share the layers before the site, one context
     at a time; otherwise `batch_contexts` contexts run at once, a forward a variant. `progress` is told (tokens done, tokens).
     Raises UnknownName, ShapeMismatch, SiteNotFound, ConfigError when the source has no token ids or the model no logits.
     """
+    sites = [sites] if isinstance(sites, Site) else list(sites)
     chosen = _chosen(metrics, get_args(Reads))
     arms = {name: _Arm(dictionary, chosen, mean) for name, dictionary in dictionaries.items()}
     documents = Documents()
-    changes = [lambda x: x, torch.zeros_like, lambda x: mean.to(x).expand_as(x), *(arm.splice for arm in arms.values())]
     device = next(chain(model.parameters(), model.buffers()), mean).device
     together, done = 1, 0
     with evaluating(model):
-        if len(source):
+        if len(source) and len(sites) == 1:
             first = _on(device, source.inputs(0, 1))
-            together = min(shareable(model, site, first.arguments, first.keep), at_once)
+            together = min(shareable(model, sites[0], first.arguments, first.keep), at_once)
         for inputs in _first(tokens, source, batch_contexts if together == 1 else 1):
             inputs = _on(device, inputs)
             scored, targets = _next_tokens(inputs)
             read, predicted = (documents.numbers(inputs.origin[rows][:, 0]) for rows in (inputs.keep, scored))
-            for arm in arms.values():
-                arm.documents = read
-            logits = logits_of(model, site, inputs.arguments, inputs.keep, changes, together)
-            _predict(list(arms.values()), logits, scored, targets, predicted)
+            for written, group in _by_target(arms.values(), sites):
+                for arm in group:
+                    arm.documents = read
+                changes = [
+                    lambda x: x,
+                    torch.zeros_like,
+                    lambda x: mean.to(x).expand_as(x),
+                    *(arm.splice for arm in group),
+                ]
+                given = inputs.arguments, inputs.keep, changes
+                if len(sites) == 1:
+                    logits = logits_of(model, sites[0], *given, together)
+                else:
+                    logits = logits_of_several(model, sites, *given, written)
+                _predict(group, logits, scored, targets, predicted)
             done += int(inputs.keep.sum())
             if progress is not None:
                 progress(done, tokens)
@@ -137,17 +151,19 @@ class _Arm:
         self, dictionary: Dictionary, metrics: Sequence[type[Metric]], mean: Float[Tensor, " D"] | None = None
     ) -> None:
         self.dictionary, self.metrics = dictionary, [metric() for metric in metrics]
-        self.typical = dictionary.mean if mean is None else mean
+        fitted = dictionary.target_mean if dictionary.config.maps_to else dictionary.mean
+        self.typical = fitted if mean is None else mean[len(mean) - dictionary.config.d_out :]
         self.documents: Int[Tensor, " N"] | None = None
         self.tokens = self.predictions = 0
         self._update("weights", dictionary)
 
-    def splice(self, x: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
-        """Count the rows, and reconstruct them."""
+    def splice(self, rows: Float[Tensor, "N C"]) -> Float[Tensor, "N E"]:
+        """Count the rows, and reconstruct them, or what stands beside the input where that is another tensor."""
+        x, target = self.dictionary.pair(rows)
         codes = self.dictionary.encode(x)
         reconstruction = self.dictionary.decode(codes, x)
-        self.tokens += len(x)
-        self._update("rows", Rows(x, codes, reconstruction, self.documents, self.typical.to(x)))
+        self.tokens += len(rows)
+        self._update("rows", Rows(target, codes, reconstruction, self.documents, self.typical.to(target)))
         return reconstruction
 
     def predict(self, predictions: Predictions) -> None:
@@ -166,6 +182,13 @@ class _Arm:
         for metric in self.metrics:
             if metric.reads == reads:
                 metric.update(batch)
+
+
+def _by_target(arms: Iterable[_Arm], sites: Sequence[Site]) -> Iterator[tuple[Sequence[Site], list[_Arm]]]:
+    """The arms that write all of the sites, and those that read the first and write the others."""
+    for maps, written in ((False, sites), (True, sites[1:])):
+        if group := [arm for arm in arms if bool(arm.dictionary.config.maps_to) == maps]:
+            yield written, group
 
 
 def _chosen(names: Sequence[str] | None, reads: Sequence[Reads]) -> list[type[Metric]]:

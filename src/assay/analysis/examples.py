@@ -123,7 +123,7 @@ def _example(
     start = max(firing.position - BEFORE, 0)
     tokens = source.text(firing.document, start, firing.position + AFTER + 1)
     found, activations = index.activations(firing.document, torch.arange(start, start + len(tokens)))
-    rows, latents, values = dictionary.encode(activations).entries()
+    rows, latents, values = dictionary.encode(dictionary.pair(activations)[0]).entries()
     here = torch.zeros(len(tokens))
     here[found[rows[latents == latent]]] = values[latents == latent].float()
     return Example(

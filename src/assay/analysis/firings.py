@@ -97,7 +97,8 @@ def find_firings(
     pool = _Pool.empty(keep_top=4 * top, top=top, sample=sample)
     rows = 0
     for activations, origin in _chunks(store):
-        of_row, latents, values = (part.cpu() for part in dictionary.encode(activations.float()).entries())
+        read, _ = dictionary.pair(activations.float())
+        of_row, latents, values = (part.cpu() for part in dictionary.encode(read).entries())
         counts += torch.bincount(latents, minlength=width)
         energy.index_add_(0, latents, values.double().square())
         maximum.scatter_reduce_(0, latents, values, "amax")

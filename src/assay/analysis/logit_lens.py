@@ -34,7 +34,7 @@ def token_effects(
     The division by the final norm's root mean square is left out, since it depends on the context: sizes compare within one latent.
     Meaningful for dictionaries of the residual stream. Source: nostalgebraist 2020.
     """
-    atoms = dictionary.atoms[latents] * dictionary.scale
+    atoms = dictionary.atoms[latents] * (dictionary.target_scale if dictionary.config.maps_to else dictionary.scale)
     weighted = atoms if norm_scale is None else atoms * norm_scale
     logits = weighted.to(unembedding.dtype) @ unembedding.T
     logits -= logits.mean(-1, keepdim=True)

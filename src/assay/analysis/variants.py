@@ -45,7 +45,7 @@ def logits_of(
     for start in range(0, len(variants), together):
         group = variants[start : start + together]
         with replace(model, {site: group[0]}) if together == 1 else _stacked(model, site, group):
-            logits = _forward(model, arguments).split(len(keep))
+            logits = forward(model, arguments).split(len(keep))
         yield from logits
         del logits
 
@@ -82,7 +82,8 @@ def _stacked(model: nn.Module, site: Site, variants: Sequence[Change]) -> Iterat
         yield
 
 
-def _forward(model: nn.Module, arguments: Mapping[str, Tensor]) -> Float[Tensor, "B S V"]:
+def forward(model: nn.Module, arguments: Mapping[str, Tensor]) -> Float[Tensor, "B S V"]:
+    """The model's logits. Raises ConfigError when it gives none."""
     logits = getattr(model(**arguments), "logits", None)
     if logits is None:
         raise ConfigError(

@@ -46,7 +46,8 @@ def run(
         return _work(workspace, one)
     with advised(workspace, "harvest"), counting("harvest", "tokens") as count:
         store = workers.run_ray(workspace, ray, count) if ray is not None else stages.run_harvest(workspace, count)
-    print(f"{store.rows:,} rows of {workspace.run.harvest.site}, {store.width} wide, in {workspace.store_folder()}")
+    folders = " and ".join(map(str, workspace.store_folders()))
+    print(f"{store.rows:,} rows of {workspace.run.harvest.site}, {store.width} wide, in {folders}")
     return 0
 
 

@@ -27,7 +27,8 @@ class SignAwareGated(Dictionary, name="sign_aware_gated", paper="arXiv:2605.2814
 
     Our reconstruction from the abstracts (versions 1 and 2), which give the two-sided gate, the auxiliary term, the tied symmetric form,
     small first thresholds and their resets, and no formulas. The paper's thresholds may go through exp or softplus; here tau = |t|,
-    because Adam moves a logarithm too slowly away from a small first value.
+    because Adam moves a logarithm too slowly away from a small first value. Where no axis has two poles the second gate fires on noise:
+    96 planted directions with one pole are not recovered (MMCS 0.6 at width 112, where 48 axes of either sign are, 0.95 at width 56).
     """
 
     signed = True

@@ -30,10 +30,16 @@ class TopK(Dictionary, name="topk", paper="arXiv:2406.04093"):
         auxk: Weight = Weight(value=1 / 32)
         """Error of reconstructing the error with dead latents."""
 
+        transposed: bool = True
+        """Whether encoder rows start as the atoms; otherwise as directions of their own, of which many never fire."""
+
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.config: TopK.Config = config
-        self.encoder = nn.Parameter(self.atoms.detach().clone())
+        generator = torch.Generator().manual_seed(config.seed + 1)
+        directions = torch.randn(config.width, config.d_in, generator=generator)
+        own = directions / directions.norm(dim=-1, keepdim=True)
+        self.encoder = nn.Parameter(self.atoms.detach().clone() if config.transposed else own)
         self.encoder_bias = nn.Parameter(torch.zeros(config.width))
 
     def encode_scaled(self, x: Float[Tensor, "B D"]) -> SparseCodes:

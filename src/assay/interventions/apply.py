@@ -58,5 +58,5 @@ def change_rows(
 
 def _edited(dictionary: Dictionary, edit: Edit, error: ErrorTerm, x: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
     codes = dictionary.encode(x)
-    edited = dictionary.decode(edit(codes))
-    return edited + (x - dictionary.decode(codes)).detach() if error == "keep" else edited
+    edited = dictionary.decode(edit(codes), x)
+    return edited + (x - dictionary.decode(codes, x)).detach() if error == "keep" else edited

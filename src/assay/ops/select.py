@@ -25,8 +25,8 @@ from assay.ops.gradient import deliver
 from assay.ops.sparsemax import simplex_threshold
 from assay.ranks import Shard
 
-CANDIDATES = 64
-"""Candidates a row among which a sparsemax is first sought."""
+CANDIDATES = 16, 64
+"""Fewest and most candidates a row among which a sparsemax is first sought; between them a 64th of the latents."""
 
 SAMPLE = 32
 """About how many rows, spread over the batch, the level of a batch-wide top-k is guessed from before it is made exact."""
@@ -214,7 +214,7 @@ def select_sparsemax(
     x, center, _ = _entering(x, None, encoder)
     with torch.no_grad():
         allowed = len(encoder) if among is None else int(among.sum())
-        k, certain = CANDIDATES, False
+        k, certain = min(max(allowed // 64, CANDIDATES[0]), CANDIDATES[1]), False
         while not certain:
             u = select_top_k(x, encoder, x.new_zeros(len(encoder)), k, among)
             scores = u.with_values(scale * u.values)

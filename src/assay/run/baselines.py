@@ -20,18 +20,17 @@ ROWS = 1024
 def baselines(
     settings: EvaluateSettings, arms: Mapping[str, Dictionary], sample: Float[Tensor, "N D"]
 ) -> dict[str, Dictionary]:
-    """The baselines, fitted to a sample of the activations. Raises UnknownName, ConfigError."""
-    if not settings.baselines or not arms:
+    """The baselines, fitted to a sample of the activations; none where every arm maps a site to another. Raises UnknownName, ConfigError."""
+    able = {name: arm for name, arm in arms.items() if not arm.config.maps_to}
+    if not settings.baselines or not able:
         return {}
-    if settings.baselines_at is not None and settings.baselines_at not in arms:
-        raise ConfigError(
-            f"evaluate.baselines_at = {shown(settings.baselines_at)}",
-            expected=f"one of {', '.join(arms)}",
-            do="Correct it.",
-        )
-    l0 = {name: float(arm.encode(sample[:ROWS]).l0().mean()) for name, arm in arms.items()}
+    l0 = {name: float(arm.encode(sample[:ROWS]).l0().mean()) for name, arm in able.items()}
     chosen = settings.baselines_at or sorted(l0, key=l0.__getitem__)[(len(l0) - 1) // 2]
-    made = {name: config.build() for name, config in settings.beside(arms[chosen].config, l0[chosen]).items()}
+    if chosen not in able:
+        raise ConfigError(
+            f"evaluate.baselines_at = {shown(chosen)}", expected=f"one of {', '.join(able)}", do="Correct it."
+        )
+    made = {name: config.build() for name, config in settings.beside(able[chosen].config, l0[chosen]).items()}
     for dictionary in made.values():
         dictionary.start(sample)
     return made

@@ -16,6 +16,9 @@ from assay.errors import ConfigError, shown
 from assay.registry import Registry
 from assay.training import TrainConfig
 
+JOINT = " + "
+"""Stands between the sites of a run that reads several."""
+
 recipes: Registry[Callable[[], Run]] = Registry("recipe", "assay.recipes")
 
 
@@ -43,7 +46,7 @@ class HarvestSettings(Config):
     """Which activations are kept, and how."""
 
     site: str = Field(default="resid_post.9", max_length=500)
-    """Where in the model; `assay list sites` names them."""
+    """Where in the model; `assay list sites` names them. "mlp_in.9 + mlp_out.9" reads several, side by side."""
     tokens: int = Field(default=200_000, ge=1)
     """Rows to keep: tokens that are neither special nor first in their context."""
     dtype: Literal["float16", "bfloat16", "float32"] = "float16"
@@ -54,6 +57,19 @@ class HarvestSettings(Config):
     """Contexts in one forward pass."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of the order of contexts and of rows in a shard."""
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The name of each site."""
+        return tuple(name.strip() for name in self.site.split(JOINT))
+
+    @field_validator("site")
+    @classmethod
+    def _names_each_site_once(cls, site: str) -> str:
+        names = [name.strip() for name in site.split(JOINT)]
+        if len(set(names)) < len(names) or (len(names) > 1 and "" in names):
+            raise ValueError(f'sites that differ, with "{JOINT}" between two')
+        return site
 
 
 class BatchSettings(Config):
@@ -80,9 +96,9 @@ class EvaluateSettings(Config):
     """The arm whose L0 the baselines have; by default the arm with the median L0."""
 
     def beside(self, like: Dictionary.Config, active: float) -> dict[str, Dictionary.Config]:
-        """The baselines by name, of the shape of a dictionary, with so many active latents. Raises UnknownName, ConfigError."""
+        """The baselines by name, shaped like a dictionary that maps a site to itself. Raises UnknownName, ConfigError."""
         found: dict[str, Dictionary.Config] = {}
-        for name in self.baselines:
+        for name in () if like.maps_to else self.baselines:
             settings = Dictionary.registry.named(name).Config().resized(d_in=like.d_in, width=like.width)
             if not isinstance(settings.dial_value(), int):
                 raise ConfigError(
@@ -151,11 +167,14 @@ class Run(Config):
             raise ValueError(f"[sweep] to name dictionaries of this run; {shown(missing[0])} is none")
         return self
 
-    def arms(self, d_in: int, *, sweep: bool) -> dict[str, Dictionary.Config]:
-        """Settings of every dictionary by arm name; with `sweep`, one for each value of its dial and each seed."""
+    def arms(self, *parts: int, sweep: bool) -> dict[str, Dictionary.Config]:
+        """Settings of every dictionary by arm name; with `sweep`, one for each value of its dial and each seed.
+
+        `parts` are the widths of the sites, in their order.
+        """
         arms: dict[str, Dictionary.Config] = {}
         for name, table in self.dictionaries.items():
-            base = _settings(name, table, d_in)
+            base = _settings(name, table, parts)
             if not sweep:
                 arms[name] = base
                 continue
@@ -182,13 +201,14 @@ def _like(now: float, dial: float, name: str) -> float:
     return int(dial)
 
 
-def _settings(name: str, table: Mapping[str, Any], d_in: int) -> Dictionary.Config:
+def _settings(name: str, table: Mapping[str, Any], parts: tuple[int, ...]) -> Dictionary.Config:
     settings = dict(table)
     variant = Dictionary.registry.named(settings.pop("variant"))
-    if settings.setdefault("d_in", d_in) != d_in:
-        raise ConfigError(
-            f"[dictionaries.{name}] has d_in = {shown(settings['d_in'])}",
-            expected=f"{d_in}, the width of the activations at this site",
-            do="Leave d_in out.",
-        )
+    for key, value in variant.Config.for_parts(parts).items():
+        if settings.setdefault(key, value) != value:
+            raise ConfigError(
+                f"[dictionaries.{name}] has {key} = {shown(settings[key])}",
+                expected=f"{value}, which follows from the width of the activations at this site",
+                do=f"Leave {key} out.",
+            )
     return config.parse(variant.Config, settings, where=f"[dictionaries.{name}]")

@@ -47,7 +47,7 @@ from assay.run import kept
 from assay.run.baselines import baselines
 from assay.run.kept import DOCUMENTS, EVALUATION, LATENTS, TIMINGS, TRAINING
 from assay.run.settings import Run
-from assay.sites import locate, readout
+from assay.sites import Site, locate, readout
 from assay.training import Progress, train
 
 SETTINGS, ACTIVATIONS, DICTIONARIES = "run.json", "activations", "dictionaries"
@@ -112,23 +112,27 @@ class Workspace:
     @cached_property
     def store(self) -> ActivationStore:
         """The harvested activations. Raises MissingMaterial before the harvest."""
-        batches = self.run.batches
-        return ActivationStore.open(
-            self.store_folder(), batch_size=batches.size, seed=batches.seed, window=batches.window
-        )
+        batches, folders = self.run.batches, self.store_folders()
+        order = {"batch_size": batches.size, "seed": batches.seed, "window": batches.window}
+        return ActivationStore.join(folders, **order) if len(folders) > 1 else ActivationStore.open(*folders, **order)
 
-    def store_folder(self) -> Path:
-        """Where the shards are."""
+    def store_folders(self) -> list[Path]:
+        """Where the shards of each site are."""
         stores = sorted(path.parent for path in (self.folder / ACTIVATIONS).glob("*/store.json"))
-        wanted = self.run.harvest.site
-        for folder in stores:
-            if read_description(folder).asked == wanted:
-                return folder
-        raise MissingMaterial(
-            f"{self.folder} holds no activations of {wanted}",
-            expected="a harvest",
-            do=f"Run `assay harvest {self.folder}`.",
-        )
+        asked = {read_description(folder).asked: folder for folder in reversed(stores)}
+        for wanted in self.run.harvest.sites:
+            if wanted not in asked:
+                raise MissingMaterial(
+                    f"{self.folder} holds no activations of {wanted}",
+                    expected="a harvest",
+                    do=f"Run `assay harvest {self.folder}`.",
+                )
+        return [asked[wanted] for wanted in self.run.harvest.sites]
+
+    @cached_property
+    def sites(self) -> list[Site]:
+        """The exact address of each site. Raises SiteNotFound."""
+        return [locate(self.language_model.model, name) for name in self.run.harvest.sites]
 
     def note_seconds(self, stage: str, seconds: float, *, more: bool = False) -> None:
         """Write how long a stage took into timings.json; `more` adds to what interrupted ones took before."""
@@ -176,7 +180,7 @@ def harvest_arguments(workspace: Workspace) -> dict[str, Any]:
     return {
         "model": workspace.language_model.model,
         "source": workspace.source("train"),
-        "sites": [settings.site],
+        "sites": list(settings.sites),
         "tokens": settings.tokens,
         "rows_per_shard": settings.rows_per_shard,
         "batch_contexts": settings.batch_contexts,
@@ -189,7 +193,7 @@ def harvest_arguments(workspace: Workspace) -> dict[str, Any]:
 def run_train(workspace: Workspace, *, sweep: bool, stop: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
     """Train the run's dictionaries on its store, and save them; where several processes train, the first one writes."""
     store, started, worked = workspace.store, time.perf_counter(), False
-    arms = workspace.run.arms(store.width, sweep=sweep)
+    arms = workspace.run.arms(*store.parts, sweep=sweep)
     dictionaries = {name: settings.build() for name, settings in arms.items()}
     steps = train(dictionaries, store, workspace.run.train, folder=workspace.folder / TRAINING, stop=stop)
     if not is_first():
@@ -215,8 +219,8 @@ def run_train(workspace: Workspace, *, sweep: bool, stop: Callable[[], bool] = l
 
 def trained_arms(workspace: Workspace) -> list[Path]:
     """Folders of the dictionaries that the run's settings name and that were trained. Raises MissingMaterial when none was."""
-    width = workspace.store.width
-    named = workspace.run.arms(width, sweep=True) | workspace.run.arms(width, sweep=False)
+    parts = workspace.store.parts
+    named = workspace.run.arms(*parts, sweep=True) | workspace.run.arms(*parts, sweep=False)
     folders = [workspace.folder / DICTIONARIES / name for name in named]
     found = [folder for folder in folders if folder.is_dir()]
     if not found:
@@ -239,11 +243,11 @@ def run_evaluate(workspace: Workspace, progress: Counter | None = None) -> kept.
         return known
     started = time.perf_counter()
     beside = baselines(run.evaluate, arms, workspace.store.sample(min(run.train.sample_rows, workspace.store.rows)))
-    model, source = workspace.language_model.model, workspace.source("held_out")
+    source = workspace.source("held_out")
     evaluations = evaluate_model(
         arms | beside,
-        model,
-        locate(model, run.harvest.site),
+        workspace.language_model.model,
+        workspace.sites,
         source,
         mean=workspace.store.mean(),
         tokens=run.evaluate.tokens,
@@ -288,7 +292,7 @@ def run_examples(workspace: Workspace) -> list[LatentPage]:
         arms[arm],
         workspace.store,
         workspace.source("train"),
-        _readout(workspace),
+        _readout(workspace, arms[arm]),
         count=settings.count,
     )
     with workspace.writing():
@@ -325,18 +329,18 @@ def run_report(workspace: Workspace, command: str) -> Path:
 def _middle_arm(workspace: Workspace, arms: list[str]) -> str:
     """The arm in the middle of the first dictionary's sweep."""
     first = next(iter(workspace.run.dictionaries))
-    settings = workspace.run.arms(workspace.store.width, sweep=True)
+    settings = workspace.run.arms(*workspace.store.parts, sweep=True)
     swept = [name for name in settings if name.startswith(f"{first}-") and name in arms]
     return swept[(len(swept) - 1) // 2] if swept else arms[0]
 
 
-def _readout(workspace: Workspace) -> tuple[Tensor, Tensor | None] | None:
-    """The unembedding and final norm scale, when the site is as wide as they are."""
+def _readout(workspace: Workspace, dictionary: Dictionary) -> tuple[Tensor, Tensor | None] | None:
+    """The unembedding and final norm scale, when atoms are as wide as they are."""
     try:
         unembedding, scale = readout(workspace.language_model.model)
     except SiteNotFound:
         return None
-    return (unembedding, scale) if unembedding.shape[1] == workspace.store.width else None
+    return (unembedding, scale) if unembedding.shape[1] == dictionary.config.d_out else None
 
 
 def _trained(workspace: Workspace) -> list[str]:
@@ -359,7 +363,7 @@ def _explanations() -> dict[str, Explanation]:
 
 def _provenance(workspace: Workspace) -> dict[str, Any]:
     run, store = workspace.run, workspace.store
-    held, (text, vocabulary) = store.identity, _text_of(store.identity, workspace.store_folder())
+    held, (text, vocabulary) = store.identity, _text_of(store.identity, workspace.store_folders()[0])
     epochs = run.train.steps * run.batches.size / store.rows
     return {
         "model": str(held["model"].get("identity", run.model.name)),

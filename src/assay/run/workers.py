@@ -21,7 +21,8 @@ def run_worker(workspace: Workspace, worker: Worker, progress: Counter | None = 
     if not (workspace.folder / SETTINGS).exists():
         disk.write_sealed(workspace.folder / SETTINGS, workspace.run.resolved())
     folder = workspace.folder / ACTIVATIONS
-    return bool(harvest(**harvest_arguments(workspace), folder=folder, worker=worker, progress=progress))
+    complete = harvest(**harvest_arguments(workspace), folder=folder, worker=worker, progress=progress)
+    return len(complete) == len(workspace.run.harvest.sites)
 
 
 def run_ray(workspace: Workspace, actors: int, progress: Counter | None = None) -> ActivationStore:

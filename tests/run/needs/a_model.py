@@ -6,7 +6,7 @@ from assay.run.needs.model_memory import Growing, ModelMemory
 
 MIB = 1 << 20
 MODEL = ModelMemory(
-    width=64,
+    parts=(64,),
     vocabulary=1000,
     context=128,
     loaded=70 * MIB,

@@ -10,7 +10,7 @@ from assay.run.needs.memory import Facts, Shards, StageName, memory_of
 from assay.run.settings import Run
 from tests.run.needs.a_model import MIB, MODEL
 
-FACTS = Facts(64, 300 * MIB, MODEL, Shards((32_768,) * 4, 2))
+FACTS = Facts((64,), 300 * MIB, MODEL, Shards((32_768,) * 4, 2))
 
 
 def run(**changes: object) -> Run:
@@ -87,7 +87,7 @@ def test_half_of_a_sweep_is_offered_and_half_of_the_seeds() -> None:
 
 
 def test_without_the_model_there_is_no_advice_on_what_it_takes() -> None:
-    unknown = Facts(64, 300 * MIB, None, FACTS.shards)
+    unknown = Facts((64,), 300 * MIB, None, FACTS.shards)
     assert cheapest("evaluate", run(), arms(), unknown) == []
     assert cheapest("train", run(), arms(), unknown)
 

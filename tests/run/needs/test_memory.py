@@ -19,7 +19,7 @@ CASES = [
     training("many parameters", 512, 256, {"topk": arm("topk", 32_768)}, rows=8192, steps=2),
     Case("many contexts", "harvest", TINY, settings={"harvest.batch_contexts": 512, "harvest.tokens": 66_000}),
 ]
-FACTS = Facts(64, 300 * MIB, MODEL, Shards((1000, 1000, 500), 2))
+FACTS = Facts((64,), 300 * MIB, MODEL, Shards((1000, 1000, 500), 2))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -107,6 +107,6 @@ def test_a_checkpoint_to_go_on_from_is_mapped_before_any_shard_is() -> None:
 
 
 def test_stages_that_need_a_model_which_is_not_here_are_left_open() -> None:
-    unknown = Facts(64, 300 * MIB, None)
+    unknown = Facts((64,), 300 * MIB, None)
     assert memory_of("harvest", run(), {}, unknown) is None
     assert memory_of("train", run(), run().arms(64, sweep=True), unknown) is not None

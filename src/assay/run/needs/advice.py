@@ -84,7 +84,7 @@ def _halvings(
         yield from _half("source.context", run.source.context, RESULT, least=2)
     if stage != "harvest":
         yield from _fewer(run, arms)
-        for name, settings in run.arms(facts.width, sweep=False).items():
+        for name, settings in run.arms(*facts.parts, sweep=False).items():
             yield from _half(f"dictionaries.{name}.width", settings.width, RESULT)
 
 

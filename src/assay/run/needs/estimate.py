@@ -49,7 +49,7 @@ def estimate(workspace: Workspace, stages: Sequence[StageName], *, sweep: bool) 
     found: dict[StageName, Stage] = {}
     for number, stage in enumerate(stages):
         here = replace(facts, before=tuple(stages[:number]))
-        arms = partial(_arms, workspace, stage, here.width, sweep)
+        arms = partial(_arms, workspace, stage, here.parts, sweep)
         memory = memory_of(stage, run, arms(run), here)
         tokens, disk, seconds = _reckoned(stage, run, arms(run), facts, pace)
         found[stage] = Stage(tokens, disk, memory, seconds, tuple(cheapest(stage, run, arms, here)))
@@ -59,31 +59,31 @@ def estimate(workspace: Workspace, stages: Sequence[StageName], *, sweep: bool) 
 def advice(workspace: Workspace, stage: StageName, *, sweep: bool) -> tuple[Memory | None, list[Change]]:
     """The memory of a stage, and what would lessen it."""
     facts = gather(workspace, [stage])
-    arms = partial(_arms, workspace, stage, facts.width, sweep)
+    arms = partial(_arms, workspace, stage, facts.parts, sweep)
     return memory_of(stage, workspace.run, arms(workspace.run), facts), cheapest(stage, workspace.run, arms, facts)
 
 
 def gather(workspace: Workspace, stages: Sequence[StageName]) -> Facts:
     """Measure what the memory of some stages depends on, what is smallest first. Raises MissingMaterial."""
     kernels.prepare()
-    shards, width = _store(workspace)
-    width = width or _catalogued_width(workspace)
-    if width:
-        _rehearse_all(workspace, width)
+    shards, parts = _store(workspace)
+    parts = parts or _catalogued_widths(workspace)
+    if parts:
+        _rehearse_all(workspace, parts)
     give_back()
     libraries = resident()
     model: ModelMemory | None = None
-    if (set(stages) - {"train"} or not width) and _is_here(workspace):
+    if (set(stages) - {"train"} or not parts) and _is_here(workspace):
         model = measure_model(workspace)
-        width = width or model.width
-    if not width:
+        parts = parts or model.parts
+    if not parts:
         raise MissingMaterial(
             f"{workspace.run.model.name} is not here",
             expected="a model to measure",
             do=f"Run `assay materials {workspace.run.model.name}` first.",
         )
     resumes = any((workspace.folder / "training").glob("step-*"))
-    return Facts(width, libraries, model, shards, resumes)
+    return Facts(parts, libraries, model, shards, resumes)
 
 
 def say(stages: Mapping[StageName, Stage]) -> None:
@@ -115,13 +115,16 @@ def _reckoned(
     stage: StageName, run: Run, arms: Arms, facts: Facts, pace: ModelPace | None
 ) -> tuple[int, int, float | None]:
     """Tokens, bytes on disk and seconds of a stage."""
-    width, latents = facts.width, [settings.width for settings in arms.values()]
-    parameters = 2 * width * sum(latents)
+    latents = [settings.width for settings in arms.values()]
+    parameters = sum(settings.width * (settings.d_in + settings.d_out) for settings in arms.values())
     if stage == "harvest":
         rows = run.harvest.tokens
-        return rows, rows * (width * DTYPES[run.harvest.dtype].itemsize + 8), rows * pace.to_site if pace else None
+        size = facts.width * DTYPES[run.harvest.dtype].itemsize + 8 * len(facts.parts)
+        return rows, rows * size, rows * pace.to_site if pace else None
     if stage == "train":
-        seconds = training_seconds(run.train.steps, run.batches.size, width, latents)
+        seconds = training_seconds(
+            run.train.steps, run.batches.size, max(settings.d_in for settings in arms.values()), latents
+        )
         return run.train.steps * run.batches.size, (KEPT + 1) * 8 * parameters + 4 * parameters, seconds
     if stage == "evaluate":
         tokens = run.evaluate.tokens
@@ -129,38 +132,38 @@ def _reckoned(
     return sum((facts.shards or Shards.planned(run)).rows), 1 << 20, None
 
 
-def _arms(workspace: Workspace, stage: StageName, width: int, sweep: bool, run: Run) -> Arms:
+def _arms(workspace: Workspace, stage: StageName, parts: tuple[int, ...], sweep: bool, run: Run) -> Arms:
     """The dictionaries of a stage, and the baselines that are measured beside them."""
-    arms = _trained_or_to_train(workspace, stage, width, sweep, run)
+    arms = _trained_or_to_train(workspace, stage, parts, sweep, run)
     return {**arms, **run.evaluate.beside(next(iter(arms.values())), ACTIVE)} if stage == "evaluate" else arms
 
 
-def _trained_or_to_train(workspace: Workspace, stage: StageName, width: int, sweep: bool, run: Run) -> Arms:
+def _trained_or_to_train(workspace: Workspace, stage: StageName, parts: tuple[int, ...], sweep: bool, run: Run) -> Arms:
     """Those to train, or those that were trained where some were."""
     if stage in ("evaluate", "examples"):
-        both = run.arms(width, sweep=True) | run.arms(width, sweep=False)
+        both = run.arms(*parts, sweep=True) | run.arms(*parts, sweep=False)
         there = {
             name: settings for name, settings in both.items() if (workspace.folder / "dictionaries" / name).is_dir()
         }
         if there:
             return there
-    return run.arms(width, sweep=sweep)
+    return run.arms(*parts, sweep=sweep)
 
 
-def _rehearse_all(workspace: Workspace, width: int) -> None:
+def _rehearse_all(workspace: Workspace, parts: tuple[int, ...]) -> None:
     """Make every rehearsal that the stages will ask for, so that what it loads is counted with the libraries."""
     run = workspace.run
-    for settings in run.arms(width, sweep=False).values():
+    for settings in run.arms(*parts, sweep=False).values():
         rehearse(settings, run.train, batch=run.batches.size, sample=run.train.sample_rows)
 
 
-def _store(workspace: Workspace) -> tuple[Shards | None, int | None]:
-    """The shards of the store and its width, if there is one."""
+def _store(workspace: Workspace) -> tuple[Shards | None, tuple[int, ...]]:
+    """The shards of the store and the widths of its sites, if there is one."""
     try:
-        description = open_description(workspace.store_folder())
+        every = [open_description(folder) for folder in workspace.store_folders()]
     except MissingMaterial:
-        return None, None
-    return Shards(description.shards, DTYPES[description.dtype].itemsize), description.width
+        return None, ()
+    return Shards(every[0].shards, DTYPES[every[0].dtype].itemsize), tuple(each.width for each in every)
 
 
 def _is_here(workspace: Workspace) -> bool:
@@ -168,9 +171,9 @@ def _is_here(workspace: Workspace) -> bool:
     return name not in CATALOGUE or is_fetched(name)
 
 
-def _catalogued_width(workspace: Workspace) -> int | None:
+def _catalogued_widths(workspace: Workspace) -> tuple[int, ...]:
     material = CATALOGUE.get(workspace.run.model.name)
-    return material.width if material else None
+    return (material.width,) * len(workspace.run.harvest.sites) if material and material.width else ()
 
 
 def _clock(seconds: float) -> str:

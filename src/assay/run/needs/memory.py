@@ -92,8 +92,8 @@ class Shards:
 class Facts:
     """What the settings do not say."""
 
-    width: int
-    """Width D of the activations."""
+    parts: tuple[int, ...]
+    """Widths of the activations, a site each."""
     libraries: int
     """Resident before a stage begins: interpreter, libraries, kernels."""
     model: ModelMemory | None
@@ -104,6 +104,11 @@ class Facts:
     """Whether there is a checkpoint to go on from: then nothing is fitted, and the first steps may be sparse already."""
     before: tuple[StageName, ...] = ()
     """Stages that this process has run already; it still holds the model, the texts and a window of the store."""
+
+    @property
+    def width(self) -> int:
+        """Width of a row, all sites side by side."""
+        return sum(self.parts)
 
 
 def memory_of(stage: StageName, run: Run, arms: Mapping[str, Dictionary.Config], facts: Facts) -> Memory | None:
@@ -159,9 +164,9 @@ def _harvest(run: Run, arms: Mapping[str, Dictionary.Config], facts: Facts, mode
 
 
 def _train(run: Run, arms: Mapping[str, Dictionary.Config], facts: Facts) -> Memory:
-    width, rehearsed = facts.width, {name: _rehearsal(run, settings) for name, settings in arms.items()}
-    kept = {name: made.kept(arms[name].width, width) for name, made in rehearsed.items()}
-    parameters = sum(made.parameters(arms[name].width, width) for name, made in rehearsed.items())
+    rehearsed = {name: _rehearsal(run, settings) for name, settings in arms.items()}
+    kept = {name: made.kept(arms[name].width, arms[name].d_in) for name, made in rehearsed.items()}
+    parameters = sum(made.parameters(arms[name].width, arms[name].d_in) for name, made in rehearsed.items())
     held = (
         *_process(facts),
         *_left(facts),
@@ -189,7 +194,7 @@ def _fitting(
     yield Moment("a sample is read", (sample, share))
     doubles = Part("some rows in float64", min(rows, ROWS_AT_ONCE) * width * (FLOAT + 3 * DOUBLE))
     yield Moment("a sample is scaled", (sample, doubles))
-    starts = {name: made.start(rows, arms[name].width, width) for name, made in rehearsed.items()}
+    starts = {name: made.start(rows, arms[name].width, arms[name].d_in) for name, made in rehearsed.items()}
     first = max(starts, key=starts.__getitem__)
     yield Moment("dictionaries start from a sample", (sample, Part(f"start of {first}", starts[first])))
 
@@ -199,7 +204,7 @@ def _stepping(
 ) -> Moment:
     """The arm whose step takes the most; one steps at a time."""
     rows, width = run.batches.size, facts.width
-    steps = {name: made.step(rows, arms[name].width, width) for name, made in rehearsed.items()}
+    steps = {name: made.step(rows, arms[name].width, arms[name].d_in) for name, made in rehearsed.items()}
     largest = max(steps, key=steps.__getitem__)
     codes = "dense codes, as at first" if rehearsed[largest].dense else "sparse codes"
     batch = Part(f"batch of {rows:,} rows, raw and scaled", 2 * FLOAT * rows * width)
@@ -211,7 +216,7 @@ def _rehearsal(run: Run, settings: Dictionary.Config) -> Rehearsal:
 
 
 def _parameters(run: Run, arms: Mapping[str, Dictionary.Config], facts: Facts) -> Part:
-    taken = sum(_rehearsal(run, settings).parameters(settings.width, facts.width) for settings in arms.values())
+    taken = sum(_rehearsal(run, settings).parameters(settings.width, settings.d_in) for settings in arms.values())
     return Part(f"parameters of {_dictionaries(len(arms))}", taken)
 
 

@@ -21,7 +21,6 @@ from assay.dictionary import Dictionary
 from assay.run.needs.available import give_back, resident
 from assay.run.needs.tally import Tally
 from assay.run.stages import Workspace
-from assay.sites import locate
 from assay.sites.address import unwrapped
 from assay.sites.structure import token_embedding
 
@@ -47,8 +46,8 @@ class Growing:
 class ModelMemory:
     """Bytes that a language model and its texts take in this process."""
 
-    width: int
-    """Width D of the activations at the site."""
+    parts: tuple[int, ...]
+    """Widths of the activations, a site each."""
     vocabulary: int
     context: int
     """Tokens of a context, as counted."""
@@ -83,21 +82,20 @@ def measure_model(workspace: Workspace) -> ModelMemory:
     before, most = resident(), resident(most=True)
     model = workspace.language_model.model
     loading = max(resident(most=True) if resident(most=True) > most else 0, resident()) - before
-    locate(model, workspace.run.harvest.site)
     _read_embedding(model)
     without_texts = resident()
     source = workspace.source("train")
     context = source.inputs(0, 1).keep.shape[1]
     texts = resident() - without_texts
     few = min(len(source), 2)
-    width, one = _forward(workspace, _First(source, 1))
+    parts, one = _forward(workspace, _First(source, 1))
     _, two = _forward(workspace, _First(source, few))
     give_back()
     to_site = resident() - before - texts
-    scoring, vocabulary = _scoring(workspace, width)
+    scoring, vocabulary = _scoring(workspace, parts)
     give_back()
     return ModelMemory(
-        width=width,
+        parts=parts,
         vocabulary=vocabulary,
         context=context,
         loaded=without_texts - before,
@@ -135,16 +133,17 @@ class _First:
         return self.source.inputs(start, min(stop, self.contexts))
 
 
-def _forward(workspace: Workspace, source: _First) -> tuple[int, int]:
-    """Width of the activations, and bytes of the pass that reads them from all contexts of a source, without the rows of the shard."""
+def _forward(workspace: Workspace, source: _First) -> tuple[tuple[int, ...], int]:
+    """Widths of the activations, and bytes of the pass that reads them from all contexts of a source, without the rows of the shard."""
     model = workspace.language_model.model
-    site, dtype = locate(model, workspace.run.harvest.site), workspace.run.harvest.dtype
+    sites, dtype = workspace.sites, workspace.run.harvest.dtype
     tokens = int(source.inputs(0, len(source)).keep.sum())
     planned = plan(source, tokens=tokens, rows_per_shard=tokens)
     producer = Producer(model, source, planned, dtype, len(source), {})
     with Tally() as tally:
-        width = producer.shards(0, [site])[site].activations.shape[1]
-    return width, max(tally.peak() - shard_bytes(tokens, width, DTYPES[dtype].itemsize), 0)
+        made = producer.shards(0, sites)
+        parts = tuple(made.pop(site).activations.shape[1] for site in sites)
+    return parts, max(tally.peak() - shard_bytes(tokens, sum(parts), DTYPES[dtype].itemsize), 0)
 
 
 def shard_bytes(rows: int, width: int, itemsize: int) -> int:
@@ -152,19 +151,19 @@ def shard_bytes(rows: int, width: int, itemsize: int) -> int:
     return rows * (width * itemsize + 8 + 8)
 
 
-def _scoring(workspace: Workspace, width: int) -> tuple[Growing, int]:
+def _scoring(workspace: Workspace, parts: tuple[int, ...]) -> tuple[Growing, int]:
     """Bytes of an evaluation pass by dictionaries, and the size of the vocabulary."""
     model = workspace.language_model.model
-    site, source = locate(model, workspace.run.harvest.site), workspace.source("held_out")
+    source = workspace.source("held_out")
     first = source.inputs(0, 1)
     with torch.no_grad():
         vocabulary = model(**first.arguments).logits.shape[-1]
 
     def score(count: int) -> tuple[int, bool]:
-        arms = {str(number): _stand_in(workspace, width) for number in range(count)}
+        arms = {str(number): _stand_in(workspace, parts) for number in range(count)}
         with Tally() as tally:
             evaluations = evaluate_model(
-                arms, model, site, source, mean=torch.zeros(width), tokens=int(first.keep.sum())
+                arms, model, workspace.sites, source, mean=torch.zeros(sum(parts)), tokens=int(first.keep.sum())
             )
         return tally.peak(), bool(next(iter(evaluations.values())).shared_prefix)
 
@@ -173,7 +172,7 @@ def _scoring(workspace: Workspace, width: int) -> tuple[Growing, int]:
     return Growing(one * contexts, (three - one) // 2 * contexts), vocabulary
 
 
-def _stand_in(workspace: Workspace, width: int) -> Dictionary:
+def _stand_in(workspace: Workspace, parts: tuple[int, ...]) -> Dictionary:
     """A dictionary of the run's first kind, with few latents."""
-    settings = next(iter(workspace.run.arms(width, sweep=False).values()))
-    return settings.resized(d_in=width, width=STAND_IN).build()
+    settings = next(iter(workspace.run.arms(*parts, sweep=False).values()))
+    return settings.resized(d_in=settings.d_in, width=STAND_IN).build()

@@ -16,7 +16,7 @@ import torch
 
 from assay.ops import kernels
 from assay.run.stages import Workspace
-from assay.sites import capture, locate
+from assay.sites import capture
 
 STEP_PRODUCTS, STEP_OPERATIONS = 1.5, 8500
 """A training step in encoder products, and in operations for each number of a batch, at the rate of those products; fitted to the
@@ -66,9 +66,8 @@ def training_seconds(steps: int, batch: int, width: int, latents: list[int]) -> 
 def model_pace(workspace: Workspace) -> ModelPace:
     """The pace of a run's model, timed on a few contexts."""
     model = workspace.language_model.model
-    site = locate(model, workspace.run.harvest.site)
     few = workspace.source("train").inputs(0, CONTEXTS)
-    to_site = min(_seconds(lambda: capture(model, [site], **few.arguments))) / few.keep.numel()
+    to_site = min(_seconds(lambda: capture(model, workspace.sites, **few.arguments))) / few.keep.numel()
     to_end = min(_seconds(lambda: model(**few.arguments))) / few.keep.numel()
     return ModelPace(to_site, max(to_site, to_end))
 
