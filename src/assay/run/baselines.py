@@ -20,7 +20,7 @@ ROWS = 1024
 def baselines(
     settings: EvaluateSettings, arms: Mapping[str, Dictionary], sample: Float[Tensor, "N D"]
 ) -> dict[str, Dictionary]:
-    """The baselines, fitted to a sample of the activations; none where every arm maps a site to another. Raises UnknownName, ConfigError."""
+    """The baselines, fitted to a sample; none where every arm maps a site to another. Raises UnknownName, ConfigError."""
     able = {name: arm for name, arm in arms.items() if not arm.config.maps_to}
     if not settings.baselines or not able:
         return {}
