@@ -7,7 +7,10 @@ import math
 import pytest
 import torch
 
-from assay.metric import Covariance, Mean, Metric, ratio
+from assay.codes import SparseCodes
+from assay.metric import Metric, Rows, Summed, quotient
+from assay.metrics.explained_variance import ExplainedVariance
+from assay.metrics.l0 import L0
 
 
 @pytest.mark.parametrize("name", Metric.registry.names())
@@ -16,7 +19,7 @@ def test_every_metric_says_what_it_is(name: str) -> None:
     assert metric.name == name
     assert metric.unit
     assert metric.better in ("lower", "higher", "target")
-    assert metric.reads in ("rows", "predictions")
+    assert metric.reads in ("rows", "predictions", "weights")
 
 
 @pytest.mark.parametrize("name", Metric.registry.names())
@@ -32,31 +35,65 @@ def test_a_second_metric_of_the_same_name_is_refused() -> None:
         type("Other", (Metric,), {}, name="l0", unit="", better="lower", reads="rows")
 
 
+def test_a_metric_without_a_name_is_refused() -> None:
+    with pytest.raises(TypeError, match="Nameless needs a name"):
+        type("Nameless", (Metric,), {})
+
+
+def rows(active: list[int], documents: list[int] | None = None) -> Rows:
+    table = (torch.arange(8) < torch.tensor(active)[:, None]).float()
+    x = torch.randn(len(active), 3, generator=torch.Generator().manual_seed(0))
+    numbers = None if documents is None else torch.tensor(documents, dtype=torch.int64)
+    return Rows(x, SparseCodes.dense(table), 0.9 * x + 0.1, documents=numbers)
+
+
 def test_ten_million_small_numbers_keep_their_mean() -> None:
-    mean = Mean()
+    class Tenths(Summed, abstract=True):
+        def parts(self, batch: Rows) -> torch.Tensor:
+            return torch.full((100_000, 1), 0.1, dtype=torch.float64)
+
+    metric = Tenths()
     for _ in range(100):
-        mean.add(torch.full((100_000,), 0.1))
-    assert mean.value() == pytest.approx(float(torch.tensor(0.1)), abs=1e-12)
+        metric.update(rows([1]))
+    assert metric.value() == pytest.approx(0.1, abs=1e-12)
 
 
-def test_covariance_is_that_of_all_rows_at_once() -> None:
-    generator = torch.Generator().manual_seed(0)
-    x, y = 1e4 + torch.randn(2, 101, 3, generator=generator, dtype=torch.float64).cumsum(1)
-    running = Covariance()
-    for start, stop in ((0, 1), (1, 40), (40, 40), (40, 101)):
-        running.add(x[start:stop], y[start:stop])
-    assert running.value() == pytest.approx(float(((x - x.mean(0)) * (y - y.mean(0))).sum() / 101), abs=1e-9)
-    torch.testing.assert_close(running.mean_difference(), y.mean(0) - x.mean(0), rtol=0, atol=1e-10)
+def test_sums_are_kept_by_document_whatever_the_batches() -> None:
+    whole, split = L0(), L0()
+    whole.update(rows([1, 2, 3, 4, 5], [0, 0, 2, 1, 2]))
+    for part in (rows([], []), rows([1, 2], [0, 0]), rows([3], [2]), rows([4, 5], [1, 2])):
+        split.update(part)
+    for metric in (whole, split):
+        assert metric.by_document().tolist() == [[3, 2], [4, 1], [8, 2]]
+        assert metric.value() == 3
+        assert float(metric.of(torch.tensor([2.0, 0, 1], dtype=torch.float64) @ metric.by_document())) == 14 / 6
 
 
-def test_a_constant_varies_by_exactly_nothing() -> None:
-    running = Covariance()
-    for rows in (3, 7, 11):
-        running.add(torch.full((rows, 2), 0.1), torch.randn(rows, 2, generator=torch.Generator().manual_seed(rows)))
-    assert running.value() == 0
+def test_without_documents_all_rows_are_one() -> None:
+    metric = L0()
+    metric.update(rows([1, 2]))
+    metric.update(rows([6]))
+    assert metric.by_document().tolist() == [[9, 3]]
 
 
-def test_a_ratio_over_nothing_is_not_a_number() -> None:
-    assert math.isnan(ratio(1.0, 0.0))
-    assert math.isnan(ratio(0.0, 0))
-    assert ratio(1.0, 4) == 0.25
+def test_nothing_seen_has_no_documents() -> None:
+    assert L0().by_document().shape == (0, 1)
+    assert math.isnan(L0().value())
+
+
+def test_documents_drawn_anew_have_the_value_of_their_rows_about_the_mean_of_all() -> None:
+    x = torch.randn(60, 3, generator=torch.Generator().manual_seed(1)) + torch.arange(60)[:, None] / 30
+    reconstruction, documents = 0.8 * x, torch.arange(60) // 15
+    metric = ExplainedVariance()
+    metric.update(Rows(x, SparseCodes.dense(torch.ones(60, 1)), reconstruction, documents))
+    weights = torch.tensor([1.0, 0.0, 2.0, 1.0], dtype=torch.float64)
+    drawn = weights[documents]
+    error = (drawn * (x - reconstruction).double().square().sum(-1)).sum()
+    spread = (drawn * (x - x.mean(0)).double().square().sum(-1)).sum()
+    assert float(metric.of(weights @ metric.by_document())) == pytest.approx(float(1 - error / spread), abs=1e-6)
+
+
+def test_a_quotient_over_nothing_is_not_a_number() -> None:
+    found = quotient(torch.tensor([1.0, 0.0, 1.0]), torch.tensor([0.0, 0.0, 4.0]))
+    assert found.isnan().tolist() == [True, True, False]
+    assert found[2] == 0.25

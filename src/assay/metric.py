@@ -1,6 +1,7 @@
 """What every metric shares: what it is shown, how it adds up in float64 over any number of batches, and how it is found by name.
 
 A metric's docstring begins with its formula, and that line is what reports print: a number is never shown under another formula.
+Most metrics are a function of sums over rows (`Summed`). Their sums are kept by document, so that documents can be drawn anew.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias, final
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from assay.codes import SparseCodes
@@ -18,8 +20,8 @@ from assay.registry import Registry
 
 Better: TypeAlias = Literal["lower", "higher", "target"]
 """Which way is better; "target": neither, the number has a value to meet, or describes what others are compared with."""
-Reads: TypeAlias = Literal["rows", "predictions"]
-"""What a metric is shown: `Rows` of activations, or `Predictions` of the model."""
+Reads: TypeAlias = Literal["rows", "predictions", "weights"]
+"""What a metric is shown: `Rows` of activations, `Predictions` of the model, or, once, the `Dictionary` itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +31,10 @@ class Rows:
     x: Float[Tensor, "B D"]
     codes: SparseCodes
     reconstruction: Float[Tensor, "B D"]
+    documents: Int[Tensor, " B"] | None = None
+    """The document of each row, numbered from 0; None where nobody knows."""
+    typical: Float[Tensor, " D"] | None = None
+    """The mean of the activations that dictionaries were trained on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +51,12 @@ class Predictions:
     """Cross-entropy with the mean activation in place of the activations."""
     kl: Float[Tensor, " P"]
     """KL(clean || spliced) of the predicted distributions."""
+    kl_zero: Float[Tensor, " P"]
+    """KL(clean || zero)."""
+    kl_mean: Float[Tensor, " P"]
+    """KL(clean || mean)."""
+    documents: Int[Tensor, " P"] | None = None
+    """The document of each position, numbered from 0; None where nobody knows."""
 
 
 class Metric(ABC):
@@ -56,7 +68,13 @@ class Metric(ABC):
     better: ClassVar[Better]
     reads: ClassVar[Reads]
 
-    def __init_subclass__(cls, *, name: str, unit: str, better: Better, reads: Reads) -> None:
+    def __init_subclass__(
+        cls, *, name: str = "", unit: str = "", better: Better = "target", reads: Reads = "rows", abstract: bool = False
+    ) -> None:
+        if abstract:
+            return
+        if not name:
+            raise TypeError(f"{cls.__qualname__} needs a name: class {cls.__qualname__}(Metric, name=..., unit=...)")
         cls.name, cls.unit, cls.better, cls.reads = name, unit, better, reads
         Metric.registry.add(name, cls)
 
@@ -67,63 +85,60 @@ class Metric(ABC):
 
     @abstractmethod
     def update(self, batch: Any) -> None:
-        """Take in a batch: `Rows` or `Predictions`, as `reads` says."""
+        """Take in a batch: `Rows` or `Predictions`, or the dictionary, as `reads` says."""
 
     @abstractmethod
     def value(self) -> float:
         """The number over everything taken in so far."""
 
 
-class Mean:
-    """Running mean of single numbers."""
+class Summed(Metric, abstract=True):
+    """A metric that is a function of sums over rows (or predictions): each document has its sums, so that any choice of them has a value.
 
-    def __init__(self) -> None:
-        self.total, self.count = 0.0, 0
-
-    def add(self, values: Float[Tensor, " N"]) -> None:
-        """Take in N numbers."""
-        self.total += float(values.double().sum())
-        self.count += len(values)
-
-    def value(self) -> float:
-        """Their mean; NaN when there were none."""
-        return ratio(self.total, self.count)
-
-
-class Covariance:
-    """Running E <x - mean x, y - mean y>, by Chan's merge of each batch's own sum and means.
-
-    Rows count from the first one seen: a constant then has a spread of exactly zero, and a large mean costs no digits.
+    `parts` says what a row adds, `of` what the sums make. The last sum is always the number of rows.
     """
 
     def __init__(self) -> None:
-        self.rows, self.total = 0, 0.0
+        self._sums: Tensor | None = None
 
-    def add(self, x: Float[Tensor, "B D"], y: Float[Tensor, "B D"]) -> None:
-        """Take in B pairs of rows."""
-        if not len(x):
+    @abstractmethod
+    def parts(self, batch: Any) -> Float[Tensor, "N P"]:
+        """What each row adds, in float64."""
+
+    @staticmethod
+    def of(sums: Float[Tensor, "... Q"]) -> Float[Tensor, ...]:
+        """The number that sums make; by default the mean of the first part. NaN where it is not defined."""
+        return quotient(sums[..., 0], sums[..., -1])
+
+    def settled(self, sums: Float[Tensor, "G P"]) -> Float[Tensor, "G Q"]:
+        """The sums by document once all are there, such as those about a mean that is known only then."""
+        return sums
+
+    @final
+    def update(self, batch: Any) -> None:
+        parts = self.parts(batch)
+        if not len(parts):
             return
-        x, y = x.double(), y.double()
-        if not self.rows:
-            self.first_x, self.first_y = x[0], y[0]
-            self.mean_x, self.mean_y = x.new_zeros(x.shape[1]), y.new_zeros(y.shape[1])
-        x, y = x - self.first_x, y - self.first_y
-        mean_x, mean_y = x.mean(0), y.mean(0)
-        away_x, away_y = mean_x - self.mean_x, mean_y - self.mean_y
-        share = len(x) / (self.rows + len(x))
-        self.total += float(((x - mean_x) * (y - mean_y)).sum() + self.rows * share * (away_x @ away_y))
-        self.mean_x, self.mean_y = self.mean_x + share * away_x, self.mean_y + share * away_y
-        self.rows += len(x)
+        parts = torch.cat([parts, parts.new_ones(len(parts), 1)], 1).cpu()
+        if batch.documents is None:  # one row, whose sum is the more exact one
+            parts, documents = parts.sum(0, keepdim=True), torch.zeros(1, dtype=torch.int64)
+        else:
+            documents = batch.documents.cpu()
+        sums = parts.new_zeros(0, parts.shape[1]) if self._sums is None else self._sums
+        if (missing := int(documents.max()) + 1 - len(sums)) > 0:
+            sums = torch.cat([sums, sums.new_zeros(missing, sums.shape[1])])
+        self._sums = sums.index_add_(0, documents, parts)
 
+    @final
     def value(self) -> float:
-        """The covariance summed over the width; NaN before the first row."""
-        return ratio(self.total, self.rows)
+        return float("nan") if self._sums is None else float(self.of(self.by_document().sum(0)))
 
-    def mean_difference(self) -> Float[Tensor, " D"]:
-        """Mean y - mean x, once there are rows."""
-        return (self.first_y - self.first_x) + (self.mean_y - self.mean_x)
+    @final
+    def by_document(self) -> Float[Tensor, "G Q"]:
+        """Sums of each document: `of` any weighting of them is the value with documents weighted so. Nothing seen, no documents."""
+        return torch.zeros(0, 1, dtype=torch.float64) if self._sums is None else self.settled(self._sums)
 
 
-def ratio(numerator: float, denominator: float) -> float:
-    """The quotient; NaN where the denominator is zero or NaN."""
-    return numerator / denominator if denominator else float("nan")
+def quotient(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Entry by entry; NaN where the denominator is zero or NaN."""
+    return torch.where(denominator != 0, numerator / denominator, torch.nan)

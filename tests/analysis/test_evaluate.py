@@ -42,7 +42,9 @@ class Contexts:
 
     def inputs(self, start: int, stop: int) -> Inputs:
         ids = self.ids[start:stop]
-        return Inputs({"input_ids": ids}, self.keep[start:stop], torch.zeros(*ids.shape, 2, dtype=torch.int32))
+        documents = torch.arange(start, start + len(ids)).div(2, rounding_mode="floor") * 3  # two contexts a document
+        origin = torch.stack([documents[:, None].expand(ids.shape), torch.zeros_like(ids)], -1).int()
+        return Inputs({"input_ids": ids}, self.keep[start:stop], origin)
 
 
 class PlainModel(nn.Module):
@@ -106,7 +108,12 @@ def trained_like(x: Tensor) -> dict[str, Dictionary]:
 def same(one: Evaluation, other: Evaluation) -> None:
     assert (one.tokens, one.predictions, one.density) == (other.tokens, other.predictions, other.density)
     for name, value in one.values.items():
-        assert value == pytest.approx(other.values[name], rel=1e-5, abs=1e-6), name
+        expected = other.values[name]
+        assert (value is None) == (expected is None), name
+        assert value is None or value == pytest.approx(expected, rel=1e-5, abs=1e-6), name
+    assert one.by_document.keys() == other.by_document.keys()
+    for name, sums in one.by_document.items():
+        torch.testing.assert_close(sums, other.by_document[name], rtol=1e-4, atol=1e-4)
 
 
 def test_identity_zero_and_mean_have_their_known_numbers(model: LlamaForCausalLM, site: Site) -> None:
@@ -124,6 +131,12 @@ def test_identity_zero_and_mean_have_their_known_numbers(model: LlamaForCausalLM
             "loss_recovered_zero": 1,
             "loss_recovered_mean": 1,
             "kl": 0,
+            "kl_recovered_zero": 1,
+            "kl_recovered_mean": 1,
+            "mse": 0,
+            "nmse": 0,
+            "length_ratio": 1,
+            "explained_variance_by_token": 1,
         },
         "zero": {
             "l0": 0,
@@ -132,11 +145,20 @@ def test_identity_zero_and_mean_have_their_known_numbers(model: LlamaForCausalLM
             "relative_reconstruction_bias": None,
             "relative_reconstruction_bias_raw": None,
             "loss_recovered_zero": 0,
+            "kl_recovered_zero": 0,
+            "nmse": 1,
+            "length_ratio": 0,
+            "l1": 0,
+            "cosine": 0,
+            "firings_per_document": None,
+            "firings_over_1_percent": None,
             "ce_spliced": found["zero"].values["ce_zero"],
         },
         "mean": {
             "explained_variance": 0,
             "loss_recovered_mean": 0,
+            "kl_recovered_mean": 0,
+            "explained_variance_by_token": 0,
             "relative_reconstruction_bias": None,
             "ce_spliced": found["mean"].values["ce_mean"],
         },
@@ -163,6 +185,9 @@ def test_every_number_is_that_of_plain_forwards(model: LlamaForCausalLM, site: S
         with torch.no_grad():
             return model(input_ids=source.ids).logits[scored].double().log_softmax(-1)
 
+    def kl(changed: Tensor) -> float:
+        return float((clean.exp() * (clean - changed)).sum(-1).mean())
+
     def where_kept(value: Tensor) -> Any:
         return lambda tensor: torch.where(source.keep[..., None], value, tensor)
 
@@ -185,9 +210,15 @@ def test_every_number_is_that_of_plain_forwards(model: LlamaForCausalLM, site: S
             "ce_mean": ce_mean,
             "loss_recovered_zero": (ce_zero - ce_spliced) / (ce_zero - ce_clean),
             "loss_recovered_mean": (ce_mean - ce_spliced) / (ce_mean - ce_clean),
-            "kl": float((clean.exp() * (clean - spliced)).sum(-1).mean()),
+            "kl": kl(spliced),
+            "kl_zero": kl(zero),
+            "kl_mean": kl(by_mean),
+            "kl_recovered_zero": (kl(zero) - kl(spliced)) / kl(zero),
+            "kl_recovered_mean": (kl(by_mean) - kl(spliced)) / kl(by_mean),
             **evaluate({name: dictionary}, [x])[name].values,
         }
+        assert found[name].values.pop("firings_per_document") is not None
+        assert expected.pop("firings_per_document") is None
         assert found[name].values == pytest.approx(expected, rel=1e-4, abs=1e-5)
         assert found[name].values["kl"] > 0.01
         assert (found[name].tokens, found[name].predictions) == (int(source.keep.sum()), int(scored.sum()))
@@ -260,6 +291,22 @@ def test_a_tap_is_measured_one_variant_at_a_time() -> None:
     assert found["zero"].values["loss_recovered_zero"] == 0
 
 
+def test_sums_by_document_are_those_of_its_rows_and_predictions(model: LlamaForCausalLM, site: Site) -> None:
+    source = Contexts()
+    x = kept_activations(model, site, source)
+    arms = trained_like(x)
+    found = evaluate_model(arms, model, site, source, mean=x.mean(0), tokens=10**6)["topk"]
+    document = torch.arange(7).div(2, rounding_mode="floor")[:, None].expand(7, CONTEXT)
+    l0 = arms["topk"].encode(x).l0().double()
+    expected = torch.zeros(4, dtype=torch.float64).index_add(0, document[source.keep], l0)
+    torch.testing.assert_close(found.by_document["l0"][:, 0], expected)
+    assert found.by_document["l0"][:, 1].tolist() == torch.bincount(document[source.keep]).tolist()
+    scored = source.keep[:, :-1]
+    assert found.by_document["ce_clean"][:, -1].tolist() == torch.bincount(document[:, :-1][scored]).tolist()
+    for name, sums in found.by_document.items():
+        assert float(Metric.registry.named(name).of(sums.sum(0))) == pytest.approx(found.values[name], rel=1e-9)  # pyright: ignore
+
+
 def test_many_arms_in_several_groups_are_the_same_as_in_one(
     model: LlamaForCausalLM, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,7 +360,9 @@ def test_no_tokens_at_all_leave_every_number_undefined(model: LlamaForCausalLM, 
         evaluate_model({"a": identity()}, model, site, Contexts(), mean=torch.zeros(D), tokens=0)["a"],
         evaluate({"a": identity()}, [])["a"],
     ):
-        assert set(found.values.values()) == {None}
+        assert {value for name, value in found.values.items() if Metric.registry.named(name).reads != "weights"} == {
+            None
+        }
         assert (found.tokens, found.predictions) == (0, 0)
 
 
@@ -364,7 +413,7 @@ def test_batches_do_not_change_the_numbers_of_activations() -> None:
         same(whole[name], split[name])
         assert whole[name].shared_prefix is None
         assert set(whole[name].values) == {
-            each for each in Metric.registry.names() if Metric.registry.named(each).reads == "rows"
+            each for each in Metric.registry.names() if Metric.registry.named(each).reads != "predictions"
         }
 
 

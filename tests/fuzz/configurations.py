@@ -31,7 +31,7 @@ from assay.errors import AssayError
 from assay.record import Record
 from assay.reports import Report
 from assay.run import Run, Workspace
-from assay.run.kept import Latents, Measurements
+from assay.run.kept import DocumentSums, Latents, Measurements
 from assay.training import TrainConfig
 from assay.training.trainer import Trainee
 from tests.fuzz import schema, written
@@ -46,7 +46,17 @@ BUILT = 2
 LONGEST_MESSAGE = 6000
 QUICK = TrainConfig()
 ROUTES = ("tables", "toml", "json", "assignments", "variant", "settings", "command")
-OTHERS: tuple[type[Config], ...] = (TrainConfig, Weight, Record, Report, Description, Line, Measurements, Latents)
+OTHERS: tuple[type[Config], ...] = (
+    TrainConfig,
+    Weight,
+    Record,
+    Report,
+    Description,
+    Line,
+    Measurements,
+    DocumentSums,
+    Latents,
+)
 """Settings classes that are read from files, beside runs and variants."""
 ARM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 

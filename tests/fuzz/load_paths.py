@@ -102,6 +102,7 @@ def paths(folder: Path) -> dict[str, Callable[[], Any]]:
     from assay.ops.kernels.compiled import Kernel
     from assay.reports import read_report
     from assay.run import Run, Workspace, kept
+    from assay.run.compare import compare_runs
     from assay.training import train
     from tests.fuzz import whole, written
 
@@ -131,6 +132,8 @@ def paths(folder: Path) -> dict[str, Callable[[], Any]]:
     def read_run() -> None:
         read_report(run / "report.json")
         assert kept.read_measurements(run)
+        assert kept.read_document_sums(run)
+        assert list(compare_runs([run]))
         assert kept.read_latents(run)
         assert kept.read_timings(run)
         assert kept.read_curves(run)

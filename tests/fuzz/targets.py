@@ -11,6 +11,7 @@ import json
 import shutil
 from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from assay import tensor_file as tensors
 from assay.activations import ActivationStore, manifest
 from assay.activations.manifest import Description, Line
 from assay.activations.store import verify_store
+from assay.analysis.bootstrap import Drawing
 from assay.config import parse, parse_assignments, read_toml
 from assay.dictionary import Dictionary
 from assay.errors import AssayError, CorruptData
@@ -30,6 +32,8 @@ from assay.materials import load_language_model, texts
 from assay.materials.convert import convert_llama
 from assay.ops.kernels import compiled
 from assay.reports import Report, read_report, text_table
+from assay.reports.compared import text
+from assay.reports.comparison import Side, compare
 from assay.reports.html import render
 from assay.run import Run, Workspace, kept
 from assay.sites import locate
@@ -255,6 +259,20 @@ def evaluation_file(data: bytes, folder: Path) -> None:
     measured = kept.read_measurements(folder)
     assert measured is not None
     _show(Report(title="t", command="c", records=measured.records, densities=measured.densities))
+
+
+@target
+def documents_file(data: bytes, folder: Path) -> None:
+    _put(folder, "documents.json", _resealed(data))
+    sums = kept.read_document_sums(folder)
+    assert sums is not None
+    record = read_report(_put(folder, "report.json", whole.run_folder()["report.json"])).records[0]
+    sides = [
+        Side(arm, ((record, {name: table for name in tables if (table := sums.of(arm, name)) is not None}),), sums.text)
+        for arm, tables in sums.arms.items()
+    ]
+    for first, second in pairwise(sides):
+        text(compare(first, second, Drawing(draws=3)), whole=True)
 
 
 @target

@@ -98,13 +98,14 @@ def test_the_folder_of_a_checkpoint(tmp_path: Path, odd: Callable[[Path], Path])
         checkpoint.prune(tmp_path, keep=2)
 
 
-@pytest.mark.parametrize("name", ["run.json", "evaluation.json", "latents.json", "timings.json"])
+@pytest.mark.parametrize("name", ["run.json", "evaluation.json", "documents.json", "latents.json", "timings.json"])
 def test_a_run(tmp_path: Path, odd: Callable[[Path], Path], name: str) -> None:
     folder = whole.put(whole.run_folder(), tmp_path / "run")
     odd(folder / name)
     read = {
         "run.json": Workspace.open,
         "evaluation.json": kept.read_measurements,
+        "documents.json": kept.read_document_sums,
         "latents.json": kept.read_latents,
         "timings.json": kept.read_timings,
     }[name]

@@ -41,6 +41,9 @@ RUN = {
     "sweep": {"gated": [0.1, 0.3]},
 }
 
+SUMS = {"l0": [[30.0, 10], [44.0, 12]], "explained_variance": [[1.5, 10.0, 10], [2.0, 11.0, 12]]}
+"""Of two documents."""
+
 
 def read(folder: Path) -> Files:
     """All files of a folder."""
@@ -152,6 +155,7 @@ def run_folder() -> Files:
         "run.json": disk._sealed(Run.model_validate(RUN).resolved()),
         "report.json": disk._sealed(plain),
         "evaluation.json": disk._sealed({"inputs": "0", "records": records, "densities": plain["densities"]}),
+        "documents.json": disk._sealed({"inputs": "0", "text": "1", "arms": {r["arm"]: SUMS for r in records}}),
         "latents.json": disk._sealed({"inputs": "0", "latents": plain["latents"]}),
         "timings.json": disk._sealed({"harvest": 1.5}),
         "training/progress.jsonl": training()["progress.jsonl"],

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from assay.cli import main
 
@@ -159,3 +161,116 @@ def test_actors_of_ray_make_the_store_of_one_process(toml: Path, folder: Path, t
     for path in (folder / "activations").rglob("*.*"):
         if path.is_file():
             assert (tmp_path / path.relative_to(folder)).read_bytes() == path.read_bytes()
+
+
+def test_baselines_are_measured_beside_and_shown_last(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = json.loads((folder / "report.json").read_text())
+    arms = {row["arm"]: row for row in report["records"]}
+    beside = {row["variant"]: row for row in report["baselines"]}
+    assert set(beside) == {"random", "identity"}
+    median = sorted(row["l0"] for row in arms.values())[1]
+    for variant, row in beside.items():
+        assert row["arm"] == f"{variant}@{row['dial']:g}"
+        assert row["l0"] == pytest.approx(median, rel=0.35)
+        assert row["explained_variance"] < max(arm["explained_variance"] for arm in arms.values())
+        assert row.keys() >= KEYS
+    assert all(row["arm"] in (folder / "report.html").read_text() for row in beside.values())
+    capsys.readouterr()
+    assert main(["evaluate", str(folder)]) == 0
+    lines = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert lines[lines.index("topk-6") + 1 :][:2] == [row["arm"] for row in report["baselines"]]
+
+
+def test_sums_by_document_make_the_records(folder: Path) -> None:
+    from assay.metric import Metric
+    from assay.run.kept import read_document_sums
+
+    sums = read_document_sums(folder)
+    report = json.loads((folder / "report.json").read_text())
+    assert sums is not None
+    for row in [*report["records"], *report["baselines"]]:
+        for name in ("l0", "explained_variance", "loss_recovered_zero", "relative_reconstruction_bias", "kl"):
+            found = sums.of(row["arm"], name)
+            assert found is not None
+            assert float(Metric.registry.named(name).of(found.sum(0))) == pytest.approx(row[name], rel=1e-8)  # pyright: ignore
+
+
+def test_other_baselines_can_be_asked_for_or_none(folder: Path, tmp_path: Path) -> None:
+    from assay.dictionary import Dictionary
+    from assay.errors import ConfigError
+    from assay.run.baselines import baselines
+    from assay.run.settings import EvaluateSettings
+
+    arms = {path.name: Dictionary.load(path) for path in sorted((folder / "dictionaries").iterdir())}
+    sample = torch.randn(500, arms["topk-2"].config.d_in, generator=torch.Generator().manual_seed(0))
+    assert baselines(EvaluateSettings(baselines=()), arms, sample) == {}
+    chosen = baselines(EvaluateSettings(baselines=("random",), baselines_at="topk-2"), arms, sample)
+    assert list(chosen) == ["random@2"]
+    assert chosen["random@2"].config.width == 48
+    with pytest.raises(ConfigError, match=r"gated-0\.1"):
+        baselines(EvaluateSettings(baselines_at="topk-3"), arms, sample)
+    with pytest.raises(ConfigError, match="counts active latents"):
+        baselines(EvaluateSettings(baselines=("relu",)), arms, sample)
+
+
+def test_an_evaluation_ends_with_the_families_compared(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main(["evaluate", str(folder)]) == 0
+    assert "Gated against TopK" in capsys.readouterr().out
+    assert main(["compare", str(folder), "--draws", "50", "--json"]) == 0
+    (comparison,) = json.loads(capsys.readouterr().out)
+    assert (comparison["first"], comparison["second"], comparison["paired"], comparison["draws"]) == (
+        "Gated",
+        "TopK",
+        True,
+        50,
+    )
+    names = {matched["metric"] for matched in comparison["metrics"]}
+    assert names >= {
+        "explained_variance",
+        "loss_recovered_zero",
+        "relative_reconstruction_bias",
+        "kl",
+        "mse",
+        "ce_spliced",
+    }
+
+
+def test_arms_baselines_and_runs_are_compared_by_name(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder, tmp_path / "again")
+    capsys.readouterr()
+    assert main(["compare", str(folder), "--of", "topk-2", "random", "gated", "--draws", "20"]) == 0
+    said = capsys.readouterr().out
+    assert all(pair in said for pair in ("topk-2 against random@", "topk-2 against Gated", " against Gated"))
+    assert main(["compare", str(folder), str(tmp_path / "again"), "--draws", "20", "--json"]) == 0
+    across = json.loads(capsys.readouterr().out)
+    assert [(one["first"], one["second"]) for one in across] == [
+        ("Gated of out", "Gated of again"),
+        ("TopK of out", "TopK of again"),
+    ]
+    assert all(
+        abs(matched["difference"]["high"]) < 1e-9
+        for one in across
+        for matched in one["metrics"]
+        if matched["difference"]["high"]
+    )
+    assert main(["compare", str(folder), "--of", "topk-2", "topk-3"]) == 1
+    assert "topk-6" in capsys.readouterr().err
+    assert main(["compare", str(folder), "--of", "topk-2"]) == 1
+    assert "names one thing" in capsys.readouterr().err
+    (tmp_path / "again" / "documents.json").unlink()
+    assert main(["compare", str(tmp_path / "again")]) == 1
+    assert "assay evaluate" in capsys.readouterr().err
+    assert main(["compare", str(tmp_path / "nowhere")]) == 1
+
+
+def test_damaged_sums_are_found_and_made_anew(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "run")
+    path = tmp_path / "run" / "documents.json"
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'"l0"', b'"l1"', 1))
+    assert main(["verify", str(tmp_path / "run")]) == 3
+    assert main(["verify", str(tmp_path / "run"), "--repair"]) == 0
+    assert path.read_bytes() == whole

@@ -1,4 +1,7 @@
-"""How good dictionaries are: on activations alone, or inside the model they are of. One pass serves all of them."""
+"""How good dictionaries are: on activations alone, or inside the model they are of. One pass serves all of them.
+
+Numbers that are functions of sums are kept by document as well, so that documents can be drawn anew (`bootstrap`).
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,12 @@ from torch import Tensor, nn
 
 from assay.activations.produce import evaluating
 from assay.activations.source import Inputs, Source
+from assay.analysis.by_document import Documents
 from assay.analysis.several import logits_of_several
 from assay.analysis.variants import logits_of, shareable
 from assay.dictionary import Dictionary
 from assay.errors import ConfigError
-from assay.metric import Metric, Predictions, Reads, Rows
+from assay.metric import Metric, Predictions, Reads, Rows, Summed
 from assay.metrics.density import Density, Histogram
 from assay.record import Record, machine
 from assay.sites import Site
@@ -42,6 +46,8 @@ class Evaluation:
     """Positions whose next token was predicted; 0 without a model."""
     density: Histogram | None
     """How often latents fire; None when the metric `density` was not asked for."""
+    by_document: Mapping[str, Float[Tensor, "G Q"]]
+    """Sums of each document by metric, for those that are functions of sums: `Summed.of` makes numbers of them."""
     shared_prefix: bool | None
     """Whether all dictionaries shared one run of the layers before the site; None without a model."""
 
@@ -56,7 +62,7 @@ def evaluate(
 
     Raises UnknownName, ConfigError for a metric that needs a model, ShapeMismatch.
     """
-    chosen = _chosen(metrics, ("rows",))
+    chosen = _chosen(metrics, ("rows", "weights"))
     arms = {name: _Arm(dictionary, chosen) for name, dictionary in dictionaries.items()}
     for x in batches:
         for arm in arms.values():
@@ -90,7 +96,8 @@ def evaluate_model(
     """
     sites = [sites] if isinstance(sites, Site) else list(sites)
     chosen = _chosen(metrics, get_args(Reads))
-    arms = {name: _Arm(dictionary, chosen) for name, dictionary in dictionaries.items()}
+    arms = {name: _Arm(dictionary, chosen, mean) for name, dictionary in dictionaries.items()}
+    documents = Documents()
     device = next(chain(model.parameters(), model.buffers()), mean).device
     together, done = 1, 0
     with evaluating(model):
@@ -99,7 +106,11 @@ def evaluate_model(
             together = min(shareable(model, sites[0], first.arguments, first.keep), at_once)
         for inputs in _first(tokens, source, batch_contexts if together == 1 else 1):
             inputs = _on(device, inputs)
+            scored, targets = _next_tokens(inputs)
+            read, predicted = (documents.numbers(inputs.origin[rows][:, 0]) for rows in (inputs.keep, scored))
             for written, group in _by_target(arms.values(), sites):
+                for arm in group:
+                    arm.documents = read
                 changes = [
                     lambda x: x,
                     torch.zeros_like,
@@ -111,7 +122,7 @@ def evaluate_model(
                     logits = logits_of(model, sites[0], *given, together)
                 else:
                     logits = logits_of_several(model, sites, *given, written)
-                _predict(group, logits, *_next_tokens(inputs))
+                _predict(group, logits, scored, targets, predicted)
             done += int(inputs.keep.sum())
             if progress is not None:
                 progress(done, tokens)
@@ -136,9 +147,15 @@ def to_record(arm: str, dictionary: Dictionary, evaluation: Evaluation) -> Recor
 class _Arm:
     """A dictionary, its metrics so far, and what they were shown."""
 
-    def __init__(self, dictionary: Dictionary, metrics: Sequence[type[Metric]]) -> None:
+    def __init__(
+        self, dictionary: Dictionary, metrics: Sequence[type[Metric]], mean: Float[Tensor, " D"] | None = None
+    ) -> None:
         self.dictionary, self.metrics = dictionary, [metric() for metric in metrics]
+        fitted = dictionary.target_mean if dictionary.config.maps_to else dictionary.mean
+        self.typical = fitted if mean is None else mean[len(mean) - dictionary.config.d_out :]
+        self.documents: Int[Tensor, " N"] | None = None
         self.tokens = self.predictions = 0
+        self._update("weights", dictionary)
 
     def splice(self, rows: Float[Tensor, "N C"]) -> Float[Tensor, "N E"]:
         """Count the rows, and reconstruct them, or what stands beside the input where that is another tensor."""
@@ -146,7 +163,7 @@ class _Arm:
         codes = self.dictionary.encode(x)
         reconstruction = self.dictionary.decode(codes, x)
         self.tokens += len(rows)
-        self._update("rows", Rows(target, codes, reconstruction))
+        self._update("rows", Rows(target, codes, reconstruction, self.documents, self.typical.to(target)))
         return reconstruction
 
     def predict(self, predictions: Predictions) -> None:
@@ -158,9 +175,10 @@ class _Arm:
         values = {metric.name: metric.value() for metric in self.metrics}
         density = next((metric.histogram() for metric in self.metrics if isinstance(metric, Density)), None)
         defined = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        return Evaluation(defined, self.tokens, self.predictions, density, shared_prefix)
+        sums = {metric.name: metric.by_document() for metric in self.metrics if isinstance(metric, Summed)}
+        return Evaluation(defined, self.tokens, self.predictions, density, sums, shared_prefix)
 
-    def _update(self, reads: Reads, batch: Rows | Predictions) -> None:
+    def _update(self, reads: Reads, batch: Rows | Predictions | Dictionary) -> None:
         for metric in self.metrics:
             if metric.reads == reads:
                 metric.update(batch)
@@ -226,15 +244,16 @@ def _predict(
     logits: Iterator[Float[Tensor, "B S V"]],
     scored: Bool[Tensor, "B S"],
     targets: Int[Tensor, " P"],
+    documents: Int[Tensor, " P"],
 ) -> None:
     """Compare the predictions of the clean, the zero, the mean and each arm's forward, which arrive in this order."""
     expected = next(logits)[scored].float().log_softmax(-1)
     clean = F.nll_loss(expected, targets, reduction="none")
-    zero = F.cross_entropy(next(logits)[scored].float(), targets, reduction="none")
-    mean = F.cross_entropy(next(logits)[scored].float(), targets, reduction="none")
+    zero, kl_zero = _scores(expected, next(logits)[scored], targets)
+    mean, kl_mean = _scores(expected, next(logits)[scored], targets)
     for arm in arms:  # no name for the logits: it would keep those of one forward alive through the next
         spliced, kl = _scores(expected, next(logits)[scored], targets)
-        arm.predict(Predictions(clean, spliced, zero, mean, kl))
+        arm.predict(Predictions(clean, spliced, zero, mean, kl, kl_zero, kl_mean, documents))
 
 
 def _scores(

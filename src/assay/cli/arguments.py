@@ -11,7 +11,9 @@ import tyro
 from assay.config import parse, parse_assignments, read_toml
 from assay.errors import ConfigError, shown
 from assay.folders import is_file, is_folder
+from assay.reports.compared import text
 from assay.run import Run, Workspace, recipes
+from assay.run.compare import compare_runs
 
 RunName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 """A TOML file, a recipe, or the folder of a run."""
@@ -43,3 +45,9 @@ def open_run(name: str, changes: list[str], out: Path | None) -> Workspace:
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
     print(json.dumps(value, indent=2, sort_keys=True))
+
+
+def print_comparisons(folder: Path) -> None:
+    """The families of an evaluated run against each other, below its table."""
+    for comparison in compare_runs([folder]):
+        print(f"\n{text(comparison)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assay.cli.arguments import Changes, Folder, Switch, open_run
+from assay.cli.arguments import Changes, Folder, Switch, open_run, print_comparisons
 from assay.cli.live import counting, note, prepare_kernels, watch
 from assay.cli.shortage import advised
 from assay.reports import text_table
@@ -29,12 +29,13 @@ def run(changes: Changes = [], out: Folder = None, dry_run: Switch = False) -> i
     with advised(workspace, "train", sweep=True), stop_requests() as stop:
         watch(stages.run_train(workspace, sweep=True, stop=stop), workspace.run.train.steps)
     with advised(workspace, "evaluate", sweep=True), counting("evaluate", "tokens") as count:
-        records = stages.run_evaluate(workspace, count)
+        measured = stages.run_evaluate(workspace, count)
     note("finding where latents fire")
     with advised(workspace, "examples", sweep=True):
         stages.run_examples(workspace)
     page = stages.run_report(workspace, command=" ".join(["assay demo", *(f"--set {change}" for change in changes)]))
-    print(text_table(records))
+    print(text_table(measured.records, baselines=measured.baselines))
+    print_comparisons(workspace.folder)
     verbs = ["harvest demo", "sweep demo", "evaluate demo", "report demo", f"verify {workspace.folder}"]
     print("\nThe same in five commands: " + "; ".join(f"assay {verb}" for verb in verbs))
     print(f"Report: {page}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assay.cli.arguments import Changes, Folder, RunName, Switch, open_run, print_json
+from assay.cli.arguments import Changes, Folder, RunName, Switch, open_run, print_comparisons, print_json
 from assay.cli.live import counting
 from assay.cli.shortage import advised
 from assay.reports import text_table
@@ -25,9 +25,10 @@ def run(run: RunName, changes: Changes = [], out: Folder = None, dry_run: Switch
         say(estimate(workspace, ["evaluate"], sweep=True))
         return 0
     with advised(workspace, "evaluate", sweep=True), counting("evaluate", "tokens") as count:
-        records = stages.run_evaluate(workspace, count)
+        measured = stages.run_evaluate(workspace, count)
     if json:
-        print_json([record.row() for record in records])
+        print_json([record.row() for record in (*measured.records, *measured.baselines)])
     else:
-        print(text_table(records))
+        print(text_table(measured.records, baselines=measured.baselines))
+        print_comparisons(workspace.folder)
     return 0

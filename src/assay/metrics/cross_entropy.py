@@ -2,56 +2,34 @@
 
 from __future__ import annotations
 
-from assay.metric import Mean, Metric, Predictions
+from torch import Tensor
+
+from assay.metric import Predictions, Summed
 
 
-class Clean(Metric, name="ce_clean", unit="nats per token", better="target", reads="predictions"):
+class Clean(Summed, name="ce_clean", unit="nats per token", better="target", reads="predictions"):
     """E -ln p(next token), the model as it is"""
 
-    def __init__(self) -> None:
-        self.loss = Mean()
-
-    def update(self, batch: Predictions) -> None:
-        self.loss.add(batch.clean)
-
-    def value(self) -> float:
-        return self.loss.value()
+    def parts(self, batch: Predictions) -> Tensor:
+        return batch.clean.double()[:, None]
 
 
-class Spliced(Metric, name="ce_spliced", unit="nats per token", better="lower", reads="predictions"):
+class Spliced(Summed, name="ce_spliced", unit="nats per token", better="lower", reads="predictions"):
     """E -ln p(next token), activations replaced by x̂"""
 
-    def __init__(self) -> None:
-        self.loss = Mean()
-
-    def update(self, batch: Predictions) -> None:
-        self.loss.add(batch.spliced)
-
-    def value(self) -> float:
-        return self.loss.value()
+    def parts(self, batch: Predictions) -> Tensor:
+        return batch.spliced.double()[:, None]
 
 
-class Zero(Metric, name="ce_zero", unit="nats per token", better="target", reads="predictions"):
+class Zero(Summed, name="ce_zero", unit="nats per token", better="target", reads="predictions"):
     """E -ln p(next token), activations replaced by 0"""
 
-    def __init__(self) -> None:
-        self.loss = Mean()
-
-    def update(self, batch: Predictions) -> None:
-        self.loss.add(batch.zero)
-
-    def value(self) -> float:
-        return self.loss.value()
+    def parts(self, batch: Predictions) -> Tensor:
+        return batch.zero.double()[:, None]
 
 
-class MeanAblated(Metric, name="ce_mean", unit="nats per token", better="target", reads="predictions"):
+class MeanAblated(Summed, name="ce_mean", unit="nats per token", better="target", reads="predictions"):
     """E -ln p(next token), activations replaced by their mean"""
 
-    def __init__(self) -> None:
-        self.loss = Mean()
-
-    def update(self, batch: Predictions) -> None:
-        self.loss.add(batch.mean)
-
-    def value(self) -> float:
-        return self.loss.value()
+    def parts(self, batch: Predictions) -> Tensor:
+        return batch.mean.double()[:, None]

@@ -1,18 +1,28 @@
-"""How far the splice moves the model's predictions, whether or not it moves them away from the truth."""
+"""How far replacing activations moves the model's predictions, whether or not it moves them away from the truth."""
 
 from __future__ import annotations
 
-from assay.metric import Mean, Metric, Predictions
+from torch import Tensor
+
+from assay.metric import Predictions, Summed
 
 
-class KL(Metric, name="kl", unit="nats per token", better="lower", reads="predictions"):
+class KL(Summed, name="kl", unit="nats per token", better="lower", reads="predictions"):
     """E KL(p_clean ‖ p_spliced) of the next token"""
 
-    def __init__(self) -> None:
-        self.divergence = Mean()
+    def parts(self, batch: Predictions) -> Tensor:
+        return batch.kl.double()[:, None]
 
-    def update(self, batch: Predictions) -> None:
-        self.divergence.add(batch.kl)
 
-    def value(self) -> float:
-        return self.divergence.value()
+class KLZero(Summed, name="kl_zero", unit="nats per token", better="target", reads="predictions"):
+    """E KL(p_clean ‖ p_zero) of the next token, activations replaced by 0"""
+
+    def parts(self, batch: Predictions) -> Tensor:
+        return batch.kl_zero.double()[:, None]
+
+
+class KLMean(Summed, name="kl_mean", unit="nats per token", better="target", reads="predictions"):
+    """E KL(p_clean ‖ p_mean) of the next token, activations replaced by their mean"""
+
+    def parts(self, batch: Predictions) -> Tensor:
+        return batch.kl_mean.double()[:, None]

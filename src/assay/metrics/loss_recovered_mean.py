@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from assay.metric import Mean, Metric, Predictions, ratio
+import torch
+from torch import Tensor
+
+from assay.metric import Predictions, Summed, quotient
 
 
 class LossRecoveredMean(
-    Metric, name="loss_recovered_mean", unit="share of cross-entropy", better="higher", reads="predictions"
+    Summed, name="loss_recovered_mean", unit="share of cross-entropy", better="higher", reads="predictions"
 ):
     """(CE_mean - CE_spliced) / (CE_mean - CE_clean), activations ablated by their mean
 
@@ -14,13 +17,9 @@ class LossRecoveredMean(
     Not defined when ablation costs nothing. Source: arXiv:2404.16014.
     """
 
-    def __init__(self) -> None:
-        self.ablated, self.spliced, self.clean = Mean(), Mean(), Mean()
+    def parts(self, batch: Predictions) -> Tensor:
+        return torch.stack([batch.mean.double(), batch.spliced.double(), batch.clean.double()], 1)
 
-    def update(self, batch: Predictions) -> None:
-        self.ablated.add(batch.mean)
-        self.spliced.add(batch.spliced)
-        self.clean.add(batch.clean)
-
-    def value(self) -> float:
-        return ratio(self.ablated.total - self.spliced.total, self.ablated.total - self.clean.total)
+    @staticmethod
+    def of(sums: Tensor) -> Tensor:
+        return quotient(sums[..., 0] - sums[..., 1], sums[..., 0] - sums[..., 2])

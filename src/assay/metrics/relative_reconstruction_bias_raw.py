@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from assay.metric import Metric, Rows, ratio
+import torch
+from torch import Tensor
+
+from assay.metric import Rows, Summed, quotient
 
 
 class RelativeReconstructionBiasRaw(
-    Metric, name="relative_reconstruction_bias_raw", unit="ratio, 1 is unbiased", better="target", reads="rows"
+    Summed, name="relative_reconstruction_bias_raw", unit="ratio, 1 is unbiased", better="target", reads="rows"
 ):
     """γ_raw = E‖x̂‖² / E⟨x, x̂⟩
 
@@ -14,13 +17,10 @@ class RelativeReconstructionBiasRaw(
     whatever the dictionary does. Source: arXiv:2404.16014v2.
     """
 
-    def __init__(self) -> None:
-        self.power, self.shared = 0.0, 0.0
-
-    def update(self, batch: Rows) -> None:
+    def parts(self, batch: Rows) -> Tensor:
         x, reconstruction = batch.x.double(), batch.reconstruction.double()
-        self.power += float(reconstruction.square().sum())
-        self.shared += float((x * reconstruction).sum())
+        return torch.stack([reconstruction.square().sum(-1), (x * reconstruction).sum(-1)], 1)
 
-    def value(self) -> float:
-        return ratio(self.power, self.shared)
+    @staticmethod
+    def of(sums: Tensor) -> Tensor:
+        return quotient(sums[..., 0], sums[..., 1])

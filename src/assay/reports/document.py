@@ -85,6 +85,8 @@ class Report(Config):
     """What each number of a record means, by name."""
     records: tuple[Record, ...] = ()
     """One a dictionary; in JSON each is one flat table."""
+    baselines: tuple[Record, ...] = ()
+    """Dictionaries that learnt nothing, measured beside the others."""
     curves: dict[str, Curve] = {}
     """Training by arm."""
     densities: dict[str, Histogram] = {}
@@ -100,7 +102,7 @@ class Report(Config):
         """What was found, computed from the records."""
         return findings.sentences(self.records)
 
-    @field_validator("records", mode="before")
+    @field_validator("records", "baselines", mode="before")
     @classmethod
     def _from_rows(cls, records: Any) -> Any:
         return tuple(_from_row(record) for record in records) if isinstance(records, list | tuple) else records
@@ -110,7 +112,7 @@ class Report(Config):
     def _shows_whole_examples(cls, latents: tuple[LatentPage, ...]) -> tuple[LatentPage, ...]:
         return check_examples(latents)
 
-    @field_serializer("records")
+    @field_serializer("records", "baselines")
     def _as_rows(self, records: tuple[Record, ...]) -> list[dict[str, Any]]:
         return [record.row() for record in records]
 

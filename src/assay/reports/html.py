@@ -167,9 +167,9 @@ def _tables(report: Report) -> dict[str, Any]:
     return {
         "columns": [column for column in main if not column.key.startswith(table.CROSS_ENTROPIES)],
         "entropies": [column for column in main if column.key.startswith(table.CROSS_ENTROPIES)],
-        "rows": table.rows(report.records, main),
+        "rows": table.rows(report.records, main) + table.baseline_rows(report.baselines, main),
         "others": others,
-        "other_rows": table.rows(report.records, others) if others else [],
+        "other_rows": table.rows(report.records, others) + table.baseline_rows(report.baselines, others),
     }
 
 

@@ -45,9 +45,26 @@ MAIN = (L0, LOSS_ZERO, LOSS_MEAN, EXPLAINED, GAMMA, DEAD, CLEAN, SPLICED, ZERO, 
 """What every table shows, in this order."""
 OTHERS = (
     Quantity("kl", "KL from clean, nats", 3),
+    Quantity("kl_zero", "KL of zero", 3),
+    Quantity("kl_mean", "KL of mean", 3),
+    Quantity("kl_recovered_zero", "KL recovered (zero)", 3),
+    Quantity("kl_recovered_mean", "KL recovered (mean)", 3),
     Quantity("cosine", "Cosine", 3),
     Quantity("relative_reconstruction_bias_raw", "γ with the mean", 3),
+    Quantity("length_ratio", "Length ratio", 3),
+    Quantity("mse", "Squared error", 4),
+    Quantity("nmse", "Error / squared length", 4),
+    Quantity("explained_variance_by_token", "Variance by token", 3),
     Quantity("density", "Median density, %", 3, percent=True),
+    Quantity("over_1_percent", "Latents over 1 %, %", 1, percent=True),
+    Quantity("over_10_percent", "Latents over 10 %, %", 1, percent=True),
+    Quantity("firings_over_1_percent", "Firings by those over 1 %, %", 1, percent=True),
+    Quantity("firings_over_10_percent", "Firings by those over 10 %, %", 1, percent=True),
+    Quantity("firings_per_document", "Firings per document", 2),
+    Quantity("l1", "L1", 2),
+    Quantity("decoder_similarity", "Decoder similarity", 3),
+    Quantity("encoder_similarity", "Encoder similarity", 3),
+    Quantity("encoder_decoder_cosine", "Encoder and decoder", 3),
 )
 KNOWN = {quantity.key: quantity for quantity in (*MAIN, *OTHERS)}
 

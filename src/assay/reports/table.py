@@ -26,10 +26,11 @@ CROSS_ENTROPIES = "ce_"
 class Row:
     """One arm of the table on the page."""
 
-    family: Family
+    family: Family | None
+    """None where it is a baseline."""
     record: Record
     first: bool
-    """Whether it opens its family."""
+    """Whether it opens its family, or the baselines."""
     cells: tuple[str, ...]
 
 
@@ -49,8 +50,18 @@ def rows(records: Sequence[Record], shown: Sequence[Quantity]) -> list[Row]:
     ]
 
 
-def text_table(records: Sequence[Record], names: Sequence[str] | None = None) -> str:
-    """The arms as aligned text for a terminal; `names` chooses the quantities, by default those of the page's main table."""
+def baseline_rows(records: Sequence[Record], shown: Sequence[Quantity]) -> list[Row]:
+    """Baselines in their order."""
+    return [
+        Row(None, record, place == 0, tuple(q.shown(record.values.get(q.key)) for q in shown))
+        for place, record in enumerate(records)
+    ]
+
+
+def text_table(
+    records: Sequence[Record], names: Sequence[str] | None = None, *, baselines: Sequence[Record] = ()
+) -> str:
+    """The arms as aligned text for a terminal, baselines last; `names` chooses the quantities, by default those of the main table."""
     if names is None:
         chosen = [column for column in columns(records) if column not in OTHERS]
     else:
@@ -59,7 +70,7 @@ def text_table(records: Sequence[Record], names: Sequence[str] | None = None) ->
     table.add_column(Text("arm"), vertical="bottom")
     for column in chosen:
         table.add_column(Text(_heading(column)), justify="right")
-    for row in rows(records, chosen):
+    for row in rows(records, chosen) + baseline_rows(baselines, chosen):
         cells = [
             cell if cell == UNDEFINED or not q.percent else f"{cell} %"
             for q, cell in zip(chosen, row.cells, strict=True)

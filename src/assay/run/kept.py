@@ -1,6 +1,7 @@
 """What the stages of a run leave for one another in its folder, checked as it is read: a folder may come from somebody else.
 
-evaluation.json            inputs (a digest), records, densities
+evaluation.json            inputs (a digest), records, densities, records of baselines
+documents.json             the sums that records are made of, by document
 latents.json               inputs, latents
 timings.json               seconds by stage
 training/progress.jsonl    a line a logged step
@@ -14,6 +15,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import AfterValidator
 
 from assay import disk
+from assay.analysis.by_document import DocumentSums
 from assay.analysis.examples import LatentPage
 from assay.config import Config, parse
 from assay.errors import ConfigError, CorruptData
@@ -23,7 +25,8 @@ from assay.training.keeper import LOG
 
 K = TypeVar("K", bound=Config)
 
-EVALUATION, LATENTS, TIMINGS, TRAINING = "evaluation.json", "latents.json", "timings.json", "training"
+EVALUATION, DOCUMENTS, LATENTS = "evaluation.json", "documents.json", "latents.json"
+TIMINGS, TRAINING = "timings.json", "training"
 
 
 class Measurements(Config):
@@ -35,6 +38,8 @@ class Measurements(Config):
     """One a dictionary."""
     densities: dict[str, Histogram]
     """Firing frequencies by arm."""
+    baselines: tuple[Record, ...] = ()
+    """Dictionaries that learnt nothing, measured beside."""
 
 
 class Latents(Config):
@@ -74,6 +79,11 @@ class _Logged(Config):
 def read_measurements(folder: Path) -> Measurements | None:
     """What `assay evaluate` left; None before it. Raises CorruptData."""
     return _read(Measurements, folder / EVALUATION)
+
+
+def read_document_sums(folder: Path) -> DocumentSums | None:
+    """The sums by document that `assay evaluate` left; None before it. Raises CorruptData."""
+    return _read(DocumentSums, folder / DOCUMENTS)
 
 
 def read_latents(folder: Path) -> Latents | None:

@@ -90,6 +90,25 @@ class EvaluateSettings(Config):
     """Held-out tokens to evaluate on."""
     at_once: int = Field(default=32, ge=2)
     """Dictionaries that share a run of the layers before the site (with the clean, zero and mean forward); fewer take less memory."""
+    baselines: tuple[str, ...] = ("random", "identity")
+    """Variants that learn nothing, measured beside: random directions and raw channels, with as many active as `baselines_at`."""
+    baselines_at: str | None = None
+    """The arm whose L0 the baselines have; by default the arm with the median L0."""
+
+    def beside(self, like: Dictionary.Config, active: float) -> dict[str, Dictionary.Config]:
+        """The baselines by name, shaped like a dictionary that maps a site to itself. Raises UnknownName, ConfigError."""
+        found: dict[str, Dictionary.Config] = {}
+        for name in () if like.maps_to else self.baselines:
+            settings = Dictionary.registry.named(name).Config().resized(d_in=like.d_in, width=like.width)
+            if not isinstance(settings.dial_value(), int):
+                raise ConfigError(
+                    f"evaluate.baselines has {shown(name)}, whose dial is {settings.dial}",
+                    expected="variants whose dial counts active latents, such as random and identity",
+                    do="Leave it out, or train it like the others.",
+                )
+            k = min(max(round(active), 1), settings.width)
+            found[f"{name}@{k}"] = settings.revised({settings.dial: k})
+        return found
 
 
 class LatentSettings(Config):

@@ -6,7 +6,8 @@ runs/<name>/
   activations/<site>/       shards and their manifest, while workers share the harvest one each
   training/                 checkpoints and progress.jsonl
   dictionaries/<arm>/       one folder a dictionary
-  evaluation.json           records
+  evaluation.json           records, and those of baselines
+  documents.json            what they are made of, by document
   latents.json              examples
   report.json, report.html
 """
@@ -29,6 +30,7 @@ from torch import Tensor
 from assay import __version__, disk
 from assay.activations import ActivationStore, TextSource, harvest
 from assay.activations.manifest import read_description
+from assay.analysis.by_document import plain
 from assay.analysis.evaluate import evaluate_model, to_record
 from assay.analysis.examples import LatentPage, describe_latents
 from assay.config import Config, parse
@@ -39,10 +41,11 @@ from assay.materials import LanguageModel, load_language_model, load_texts
 from assay.metric import Metric
 from assay.ops import kernels
 from assay.ranks import is_first
-from assay.record import Record, machine
-from assay.reports import Explanation, Report, write_report
+from assay.record import machine
+from assay.reports import Explanation, Histogram, Report, write_report
 from assay.run import kept
-from assay.run.kept import EVALUATION, LATENTS, TIMINGS, TRAINING
+from assay.run.baselines import baselines
+from assay.run.kept import DOCUMENTS, EVALUATION, LATENTS, TIMINGS, TRAINING
 from assay.run.settings import Run
 from assay.sites import Site, locate, readout
 from assay.training import Progress, train
@@ -229,45 +232,47 @@ def trained_arms(workspace: Workspace) -> list[Path]:
     return found
 
 
-def run_evaluate(workspace: Workspace, progress: Counter | None = None) -> list[Record]:
-    """Measure every dictionary on held-out documents, unless just that was measured already."""
+def run_evaluate(workspace: Workspace, progress: Counter | None = None) -> kept.Measurements:
+    """Measure every dictionary, and the baselines, on held-out documents, unless just that was measured already."""
     arms = {folder.name: Dictionary.load(folder) for folder in trained_arms(workspace)}
-    inputs = _digest(
-        [
-            workspace.run.model,
-            workspace.run.source,
-            workspace.run.harvest.site,
-            workspace.run.evaluate,
-            _trained(workspace),
-        ]
-    )
-    if (known := kept.read_measurements(workspace.folder)) and known.inputs == inputs:
+    run = workspace.run
+    inputs = _digest([run.model, run.source, run.harvest.site, run.evaluate, _trained(workspace)])
+    known, sums = kept.read_measurements(workspace.folder), kept.read_document_sums(workspace.folder)
+    if known and sums and known.inputs == sums.inputs == inputs:
         workspace.tidy()
-        return list(known.records)
+        return known
     started = time.perf_counter()
+    beside = baselines(run.evaluate, arms, workspace.store.sample(min(run.train.sample_rows, workspace.store.rows)))
+    source = workspace.source("held_out")
     evaluations = evaluate_model(
-        arms,
+        arms | beside,
         workspace.language_model.model,
         workspace.sites,
-        workspace.source("held_out"),
+        source,
         mean=workspace.store.mean(),
-        tokens=workspace.run.evaluate.tokens,
-        at_once=workspace.run.evaluate.at_once,
+        tokens=run.evaluate.tokens,
+        at_once=run.evaluate.at_once,
         progress=progress,
     )
-    records = [to_record(name, arms[name], evaluation) for name, evaluation in evaluations.items()]
-    histograms = {name: evaluation.density for name, evaluation in evaluations.items()}
+    records = {name: to_record(name, (arms | beside)[name], evaluation) for name, evaluation in evaluations.items()}
+    measured = kept.Measurements(
+        inputs=inputs,
+        records=tuple(records[name] for name in arms),
+        densities={name: Histogram(**vars(evaluations[name].density)) for name in arms},
+        baselines=tuple(records[name] for name in beside),
+    )
     with workspace.writing():
         workspace.note_seconds("evaluate", time.perf_counter() - started)
         disk.write_sealed(
-            workspace.folder / EVALUATION,
+            workspace.folder / DOCUMENTS,
             {
                 "inputs": inputs,
-                "records": [record.resolved() for record in records],
-                "densities": {name: vars(histogram) for name, histogram in histograms.items()},
+                "text": _digest([source.identity, run.evaluate.tokens]),
+                "arms": {name: plain(evaluation.by_document) for name, evaluation in evaluations.items()},
             },
         )
-    return records
+        disk.write_sealed(workspace.folder / EVALUATION, measured.resolved())
+    return measured
 
 
 def run_examples(workspace: Workspace) -> list[LatentPage]:
@@ -311,6 +316,7 @@ def run_report(workspace: Workspace, command: str) -> Path:
         provenance=_provenance(workspace),
         metrics=_explanations(),
         records=measured.records,
+        baselines=measured.baselines,
         curves=kept.read_curves(workspace.folder),
         densities=measured.densities,
         latents=described.latents if described else (),

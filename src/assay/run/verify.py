@@ -22,12 +22,12 @@ from assay.errors import AssayError, CorruptData, MissingMaterial
 from assay.folders import is_folder
 from assay.reports.files import DATA, PAGE, check_report
 from assay.run import stages
-from assay.run.kept import EVALUATION, LATENTS, TIMINGS, TRAINING
+from assay.run.kept import DOCUMENTS, EVALUATION, LATENTS, TIMINGS, TRAINING
 from assay.run.stages import ACTIVATIONS, DICTIONARIES, SETTINGS, Workspace
 from assay.training import checkpoint
 from assay.training.keeper import LOG
 
-SEALED = (SETTINGS, TIMINGS, EVALUATION, LATENTS)
+SEALED = (SETTINGS, TIMINGS, EVALUATION, DOCUMENTS, LATENTS)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from assay.materials import CATALOGUE, is_fetched
 from assay.ops import kernels
 from assay.run.needs.advice import Change, cheapest, in_words
 from assay.run.needs.available import bounds, give_back, resident
-from assay.run.needs.memory import Facts, Memory, Shards, StageName, memory_of
+from assay.run.needs.memory import ACTIVE, Facts, Memory, Shards, StageName, memory_of
 from assay.run.needs.model_memory import ModelMemory, measure_model
 from assay.run.needs.pace import ModelPace, model_pace, training_seconds
 from assay.run.needs.rehearsal import rehearse
@@ -133,7 +133,13 @@ def _reckoned(
 
 
 def _arms(workspace: Workspace, stage: StageName, parts: tuple[int, ...], sweep: bool, run: Run) -> Arms:
-    """The dictionaries of a stage: those to train, or those that were trained where some were."""
+    """The dictionaries of a stage, and the baselines that are measured beside them."""
+    arms = _trained_or_to_train(workspace, stage, parts, sweep, run)
+    return {**arms, **run.evaluate.beside(next(iter(arms.values())), ACTIVE)} if stage == "evaluate" else arms
+
+
+def _trained_or_to_train(workspace: Workspace, stage: StageName, parts: tuple[int, ...], sweep: bool, run: Run) -> Arms:
+    """Those to train, or those that were trained where some were."""
     if stage in ("evaluate", "examples"):
         both = run.arms(*parts, sweep=True) | run.arms(*parts, sweep=False)
         there = {

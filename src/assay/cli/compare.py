@@ -1,0 +1,54 @@
+"""assay compare RUN [RUN]: kinds of dictionaries, or single ones, against each other at matched L0, with intervals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from assay.analysis.bootstrap import DRAWS, Drawing
+from assay.cli.arguments import Switch, print_json
+from assay.errors import MissingMaterial
+from assay.folders import is_folder
+from assay.reports.compared import text
+from assay.run.compare import compare_runs
+
+Runs = Annotated[list[Path], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+Names = Annotated[list[str], tyro.conf.arg(metavar="NAME")]
+
+
+def run(
+    runs: Runs,
+    of: Names = [],  # noqa: B006 - tyro reads it
+    draws: int = DRAWS,
+    seed: int = 0,
+    whole: Switch = False,
+    json: Switch = False,
+) -> int:
+    """Compare.
+
+    Args:
+        runs: Folders of evaluated runs; recipes and names stand for runs/NAME.
+        of: What to compare: families such as gated, arms such as gated-0.25, baselines such as random@57.
+        draws: How often documents and seeds are drawn anew.
+        seed: Seed of the draws.
+        whole: Print every number.
+        json: Print everything as JSON.
+    """
+    found = list(compare_runs([*map(_folder, runs)], of, Drawing(draws=draws, seed=seed)))
+    if json:
+        print_json([comparison.resolved() for comparison in found])
+    else:
+        print(
+            "\n\n".join(text(comparison, whole=whole) for comparison in found)
+            or "There is one kind alone: nothing to compare."
+        )
+    return 0
+
+
+def _folder(run: Path) -> Path:
+    for folder in (run, Path("runs") / run):
+        if is_folder(folder):
+            return folder
+    raise MissingMaterial(f"there is no folder {run}", expected="the folder of a run", do="Check the path.")
