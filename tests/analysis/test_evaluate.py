@@ -9,100 +9,23 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
 from assay.activations import Inputs, TensorSource
 from assay.analysis.evaluate import Evaluation, evaluate, evaluate_model
-from assay.dictionaries.relu import ReLU
-from assay.dictionaries.topk import TopK
 from assay.dictionary import Dictionary
 from assay.errors import ConfigError, ShapeMismatch, UnknownName
 from assay.interventions import intervene
 from assay.interventions.splice import Splice
 from assay.metric import Metric
-from assay.sites import Site, capture, locate, replace, tap
-
-D, VOCABULARY, CONTEXT = 16, 53, 9
-
-
-class Contexts:
-    """Random tokens; the first position of every context and some others are not kept."""
-
-    identity: dict[str, Any] = {"kind": "random"}
-
-    def __init__(self, contexts: int = 7) -> None:
-        generator = torch.Generator().manual_seed(0)
-        self.ids = torch.randint(VOCABULARY, (contexts, CONTEXT), generator=generator)
-        self.keep = torch.rand(contexts, CONTEXT, generator=generator) < 0.8
-        self.keep[:, 0] = False
-        self.keep[2:3] = False
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def inputs(self, start: int, stop: int) -> Inputs:
-        ids = self.ids[start:stop]
-        documents = torch.arange(start, start + len(ids)).div(2, rounding_mode="floor") * 3  # two contexts a document
-        origin = torch.stack([documents[:, None].expand(ids.shape), torch.zeros_like(ids)], -1).int()
-        return Inputs({"input_ids": ids}, self.keep[start:stop], origin)
+from assay.sites import Site, locate, replace, tap
+from assay.testing.known import constant
+from assay.testing.known import identity as raw_channels
+from tests.analysis.small_model import CONTEXT, VOCABULARY, Contexts, D, PlainModel, kept_activations, trained_like
 
 
-class PlainModel(nn.Module):
-    """A language model whose last layer refuses a batch that is larger than that of its token ids."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, input_ids: Tensor) -> Any:
-        output = self.model(input_ids=input_ids)
-        if len(output.logits) != len(input_ids):
-            raise ValueError("the batch has grown")
-        return output
-
-
-@pytest.fixture(params=["sdpa", "eager"])
-def model(request: pytest.FixtureRequest) -> LlamaForCausalLM:
-    torch.manual_seed(0)
-    shape = {"hidden_size": D, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
-    config = LlamaConfig(vocab_size=VOCABULARY, initializer_range=0.3, attn_implementation=request.param, **shape)
-    return LlamaForCausalLM(config).eval()
-
-
-@pytest.fixture
-def site(model: LlamaForCausalLM) -> Site:
-    return locate(model, "resid_post.1")
-
-
-def identity() -> ReLU:
-    """relu(x) - relu(-x) = x."""
-    dictionary = ReLU(ReLU.Config(d_in=D, width=2 * D))
-    both = torch.cat([torch.eye(D), -torch.eye(D)])
-    with torch.no_grad():
-        dictionary.encoder.copy_(both)
-        dictionary.atoms.copy_(both)
-    return dictionary
-
-
-def constant(value: Tensor) -> ReLU:
-    """No latent ever fires; the reconstruction is always `value`."""
-    dictionary = ReLU(ReLU.Config(d_in=D, width=8))
-    with torch.no_grad():
-        dictionary.encoder.zero_()
-        dictionary.mean.copy_(value)
-    return dictionary
-
-
-def kept_activations(model: nn.Module, site: Site, source: Contexts) -> Tensor:
-    return capture(model, [site], input_ids=source.ids)[site][source.keep]
-
-
-def trained_like(x: Tensor) -> dict[str, Dictionary]:
-    """Dictionaries that reconstruct something, but not all."""
-    relu, topk = ReLU(ReLU.Config(d_in=D, width=24)), TopK(TopK.Config(d_in=D, width=48, k=4, seed=1))
-    for dictionary in (relu, topk):
-        dictionary.start(x)
-    return {"relu": relu, "topk": topk}
+def identity() -> Dictionary:
+    return raw_channels(D)
 
 
 def same(one: Evaluation, other: Evaluation) -> None:
