@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
 from assay.activations import Inputs, TensorSource
 from assay.analysis.evaluate import Evaluation, evaluate, evaluate_model
@@ -19,6 +19,7 @@ from assay.interventions import intervene
 from assay.interventions.splice import Splice
 from assay.metric import Metric
 from assay.sites import Site, locate, replace, tap
+<<<<<<< HEAD
 from tests.analysis.known_arms import (
     CONTEXT,
     VOCABULARY,
@@ -43,6 +44,15 @@ def model(request: pytest.FixtureRequest) -> LlamaForCausalLM:
 @pytest.fixture
 def site(model: LlamaForCausalLM) -> Site:
     return locate(model, "resid_post.1")
+=======
+from assay.testing.known import constant
+from assay.testing.known import identity as raw_channels
+from tests.analysis.small_model import CONTEXT, VOCABULARY, Contexts, D, PlainModel, kept_activations, trained_like
+
+
+def identity() -> Dictionary:
+    return raw_channels(D)
+>>>>>>> m-eval
 
 
 def same(one: Evaluation, other: Evaluation) -> None:

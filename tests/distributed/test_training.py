@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -146,6 +146,8 @@ class Case:
         return result | {name: tensor.detach().clone() for name, tensor in dictionary.state_dict().items()}
 
 
+AT_ONCE = 8
+"""Cases that a group of processes runs before it counts as hanging."""
 CASES = {
     **{f"{name}, float32": Case(name, sparse=True) for name in VARIANTS},
     **{f"{name}, float64": Case(name, train=EXACT.get(name, {}), double=True, sparse=True) for name in VARIANTS},
@@ -169,12 +171,14 @@ def spread(request, together, tmp_path_factory) -> tuple[int, dict[str, list[dic
     """How many shards, and every case on several ranks: the results of each."""
     (world, shards), folder = request.param, tmp_path_factory.mktemp("spread")
 
-    def work(rank: int) -> None:
-        for number, case in enumerate(CASES.values()):
-            if shards == 1 or case.divisible:
+    numbered = [(number, case) for number, case in enumerate(CASES.values()) if shards == 1 or case.divisible]
+    for first in range(0, len(numbered), AT_ONCE):
+
+        def work(rank: int, some: Sequence[tuple[int, Case]] = numbered[first : first + AT_ONCE]) -> None:
+            for number, case in some:
                 save_file(case.run(shards), folder / f"{number}-{rank}.safetensors")
 
-    together(world, work)
+        together(world, work)
     results = {
         name: [load_file(folder / f"{number}-{rank}.safetensors") for rank in range(world)]
         for number, (name, case) in enumerate(CASES.items())

@@ -274,3 +274,11 @@ def test_damaged_sums_are_found_and_made_anew(folder: Path, tmp_path: Path) -> N
     assert main(["verify", str(tmp_path / "run")]) == 3
     assert main(["verify", str(tmp_path / "run"), "--repair"]) == 0
     assert path.read_bytes() == whole
+
+
+def test_the_report_holds_the_comparisons_and_shows_them(folder: Path) -> None:
+    (comparison,) = json.loads((folder / "report.json").read_text())["comparisons"]
+    assert (comparison["first"], comparison["second"]) == ("Gated", "TopK")
+    page = (folder / "report.html").read_text()
+    assert "<summary>With intervals</summary>" in page
+    assert "Gated against TopK" in page

@@ -11,6 +11,7 @@ from assay.analysis.examples import LatentPage
 from assay.config import Config
 from assay.record import Number, Record
 from assay.reports import findings
+from assay.reports.comparison import Comparison
 
 
 class Explanation(Config):
@@ -87,6 +88,8 @@ class Report(Config):
     """One a dictionary; in JSON each is one flat table."""
     baselines: tuple[Record, ...] = ()
     """Dictionaries that learnt nothing, measured beside the others."""
+    comparisons: tuple[Comparison, ...] = ()
+    """Families against each other, with intervals."""
     curves: dict[str, Curve] = {}
     """Training by arm."""
     densities: dict[str, Histogram] = {}

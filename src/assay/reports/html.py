@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from assay import __version__
 from assay.analysis.examples import Example, LatentPage
-from assay.reports import findings, plot, table, tokens
+from assay.reports import compared, findings, plot, table, tokens
 from assay.reports.document import Report
 from assay.reports.families import Family, dial, families
 from assay.reports.quantities import EXPLAINED, GAMMA, LOSS_MEAN, LOSS_ZERO, MAIN, number, significant
@@ -38,6 +38,7 @@ def render(report: Report) -> str:
         groups=groups,
         dials=_dials(groups),
         key_figures=findings.key_figures(report.records),
+        comparisons=[compared.text(comparison) for comparison in report.comparisons],
         limits=findings.limits(report.records) + _about_latents(report),
         frontiers=_frontiers(report, groups),
         curves=_curves(report, groups),

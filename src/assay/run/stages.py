@@ -45,6 +45,7 @@ from assay.record import machine
 from assay.reports import Explanation, Histogram, Report, write_report
 from assay.run import kept
 from assay.run.baselines import baselines
+from assay.run.compare import compare_runs
 from assay.run.kept import DOCUMENTS, EVALUATION, LATENTS, TIMINGS, TRAINING
 from assay.run.settings import Run
 from assay.sites import Site, locate, readout
@@ -317,6 +318,7 @@ def run_report(workspace: Workspace, command: str) -> Path:
         metrics=_explanations(),
         records=measured.records,
         baselines=measured.baselines,
+        comparisons=tuple(compare_runs([workspace.folder])),
         curves=kept.read_curves(workspace.folder),
         densities=measured.densities,
         latents=described.latents if described else (),
