@@ -19,32 +19,6 @@ from assay.interventions import intervene
 from assay.interventions.splice import Splice
 from assay.metric import Metric
 from assay.sites import Site, locate, replace, tap
-<<<<<<< HEAD
-from tests.analysis.known_arms import (
-    CONTEXT,
-    VOCABULARY,
-    Contexts,
-    D,
-    PlainModel,
-    constant,
-    identity,
-    kept_activations,
-    trained_like,
-)
-
-
-@pytest.fixture(params=["sdpa", "eager"])
-def model(request: pytest.FixtureRequest) -> LlamaForCausalLM:
-    torch.manual_seed(0)
-    shape = {"hidden_size": D, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
-    config = LlamaConfig(vocab_size=VOCABULARY, initializer_range=0.3, attn_implementation=request.param, **shape)
-    return LlamaForCausalLM(config).eval()
-
-
-@pytest.fixture
-def site(model: LlamaForCausalLM) -> Site:
-    return locate(model, "resid_post.1")
-=======
 from assay.testing.known import constant
 from assay.testing.known import identity as raw_channels
 from tests.analysis.small_model import CONTEXT, VOCABULARY, Contexts, D, PlainModel, kept_activations, trained_like
@@ -52,7 +26,6 @@ from tests.analysis.small_model import CONTEXT, VOCABULARY, Contexts, D, PlainMo
 
 def identity() -> Dictionary:
     return raw_channels(D)
->>>>>>> m-eval
 
 
 def same(one: Evaluation, other: Evaluation) -> None:
