@@ -21,7 +21,7 @@ from assay.ops import forced
 from assay.training import TrainConfig, train
 
 ROWS = Planted(width=16, atoms=24, active=2.0).sample(2000, key=1)
-KEEP_K = ("abs_topk", "batch_topk", "matryoshka", "meta", "multi_topk", "topk")
+KEEP_K = ("abs_topk", "batch_topk", "batch_topk_crosscoder", "matryoshka", "meta", "multi_topk", "topk")
 SMALL = {
     **{name: {"k": 2, "k_aux": 4} for name in KEEP_K},
     "gated": {"sparsity": {"value": 1.5}},
@@ -32,9 +32,13 @@ SMALL = {
     "relu": {"sparsity": {"value": 1.2}},
     "rescaled_relu": {"sparsity": {"value": 1.2}},
     "sign_aware_gated": {"sparsity": {"value": 1.5}},
+    "pursuit": {"k": 2},
+    "rotation": {"k": 2},
     "switch": {"k": 2},
 }
-EXACT = {name: {"resample_at": ()} for name in (*KEEP_K, "switch")}
+SETTLED = {name: {"resample_at": ()} for name in ("pursuit", "rotation")}
+"""A search, and axes at right angles, have no use for latents that begin anew."""
+EXACT = {name: {"resample_at": ()} for name in (*KEEP_K, "switch", *SETTLED)}
 """Two latents that are pointed at one row tie, and outside the kernels rounding decides a tie: no resampling to so many in float64."""
 TRAIN = {"learning_rate": 1e-2, "dead_window": 64, "resample_at": (0.7,), "resample_dip": 5, "log_every": 1}
 LAYOUTS = [
@@ -149,7 +153,7 @@ class Case:
 AT_ONCE = 8
 """Cases that a group of processes runs before it counts as hanging."""
 CASES = {
-    **{f"{name}, float32": Case(name, sparse=True) for name in VARIANTS},
+    **{f"{name}, float32": Case(name, train=SETTLED.get(name, {}), sparse=True) for name in VARIANTS},
     **{f"{name}, float64": Case(name, train=EXACT.get(name, {}), double=True, sparse=True) for name in VARIANTS},
     "dense, then sparse": Case("gated"),
     "clipped": Case("gated", train={"clip_norm": 0.05}),

@@ -87,3 +87,10 @@ def test_encoder_rows_are_held_at_unit_norm_if_asked():
         x = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
         subspace.after_step(subspace.losses(Step(x, x)))
         torch.testing.assert_close(subspace.encoder.norm(dim=1), torch.full((12,), 1.0 if held else 2.0))
+
+
+def test_a_small_shape_stays_small_whatever_the_rank():
+    huge = Dictionary.registry.named("subspace").Config(d_in=8, width=2**30, rank=2**29)
+    small = huge.resized(d_in=4, width=32)
+    assert (small.width, small.block) == (32, 32)
+    assert huge.resized(d_in=4, width=2**30).block == 2**29

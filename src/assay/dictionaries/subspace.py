@@ -50,7 +50,8 @@ class Subspace(Dictionary, name="subspace", paper="arXiv:2606.06333"):
             return self.rank
 
         def resized(self, *, d_in: int, width: int) -> Dictionary.Config:
-            return self.revised({"d_in": d_in, "width": max(width // self.rank, 1) * self.rank})
+            rank = min(self.rank, width)
+            return self.revised({"d_in": d_in, "width": width // rank * rank, "rank": rank})
 
         @model_validator(mode="after")
         def _holds_whole_groups(self) -> Subspace.Config:
