@@ -41,6 +41,8 @@ SECONDS = 2.0
 SMALL = 1 << 10
 """Numbers in the atoms of a dictionary that is small enough to be built for an example."""
 WIDTHS = (1, 16)
+D_IN = 576
+"""Width of the packaged model's activations."""
 BUILT = 2
 """Dictionaries of a run that are built for an example."""
 LONGEST_MESSAGE = 6000
@@ -189,7 +191,8 @@ def warm(folder: Path) -> None:
         schema.tables(kind)
     for kind in variants().values():
         _usable(kind().resized(d_in=4, width=8))
-    table = {"dictionaries": {name: {"variant": name, "width": 8} for name in variants()}}
+    widths = {name: kind().resized(d_in=D_IN, width=8).width for name, kind in variants().items()}
+    table = {"dictionaries": {name: {"variant": name, "width": width} for name, width in widths.items()}}
     _holds(parse(Run, table, where="warm"), folder)
     with contextlib.suppress(Refused):
         _command(Example("command", ["sweep", {**table, "model": {"name": "no-such-model"}}, "--dry-run"]), folder)

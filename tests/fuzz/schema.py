@@ -141,6 +141,8 @@ def _number(schema: dict[str, Any], definitions: dict[str, Any]) -> SearchStrate
 
 
 def _array(schema: dict[str, Any], definitions: dict[str, Any]) -> SearchStrategy[list[Any]]:
+    if fixed := schema.get("prefixItems"):
+        return st.tuples(*(of_schema(each, definitions) for each in fixed)).map(list)
     return st.lists(of_schema(schema["items"], definitions), min_size=schema.get("minItems", 0), max_size=3)
 
 

@@ -41,7 +41,7 @@ def test_any_settings_are_a_run_or_a_helpful_error(folder: Path, no_network: Non
     every()
     assert seen.total() >= EXAMPLES
     for route in configurations.ROUTES:
-        assert seen[route, True] >= 10, f"{route}: hardly anything was accepted: {seen}"
+        assert seen[route, True] >= 5, f"{route}: hardly anything was accepted: {seen}"
         assert seen[route, False] >= 10, f"{route}: hardly anything was refused: {seen}"
 
 
