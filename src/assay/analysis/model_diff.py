@@ -53,7 +53,8 @@ def latent_scaling(dictionary: Dictionary, batches: Iterable[Float[Tensor, "B D"
     """Fit beta_i^l = argmin_b E||b f_i d_i - y^l||^2 for every part l, with d_i the atom's largest part, on raw rows.
 
     y^l is the error without the latent, a^l - ahat^l + f_i d_i^l, and then the reconstruction ahat^l, both without mean and decoder
-    bias. The result holds beta^l / beta^own for the other part where that is largest. All in scaled units; a part that
+    bias. The result holds beta^l / beta^own for the other part where that is largest. An atom of one part is held against another, so
+    they must share a basis, as a model and its fine-tuning do at one layer. All in scaled units; a part that
     reconstructs nothing of its own has NaN. Raises ConfigError for a dictionary whose rows have no parts of one width, ShapeMismatch.
     """
     parts = dictionary.config.parts

@@ -19,7 +19,7 @@ def end_to_end() -> Run:
         source=SourceSettings(context=64),
         harvest=HarvestSettings(site="resid_post.20", tokens=40_000),
         batches=BatchSettings(contexts=8),
-        train=TrainConfig(steps=300, learning_rate=1e-3, sample_rows=8192, checkpoint_every=100),
+        train=TrainConfig(steps=150, learning_rate=2e-3, sample_rows=8192, checkpoint_every=50),
         dictionaries={
             "kl": {**SHAPE, "reconstruction": {"value": 0.0}, "sparsity": {"value": 0.05}},
             "both": {**SHAPE, "sparsity": {"value": 0.15}},
