@@ -188,7 +188,7 @@ def warm(folder: Path) -> None:
     for kind in (Run, *OTHERS, *variants().values()):
         schema.tables(kind)
     for kind in variants().values():
-        _usable(kind(d_in=4, width=8))
+        _usable(kind().resized(d_in=4, width=8))
     table = {"dictionaries": {name: {"variant": name, "width": 8} for name in variants()}}
     _holds(parse(Run, table, where="warm"), folder)
     with contextlib.suppress(Refused):
