@@ -49,8 +49,8 @@ class LatentScaling:
 
 
 @torch.no_grad()
-def latent_scaling(dictionary: Dictionary, batches: Iterable[Float[Tensor, "B D"]]) -> LatentScaling:
-    """Fit beta_i^l = argmin_b E||b f_i d_i - y^l||^2 for every part l, with d_i the atom's largest part, on raw rows.
+def latent_scaling(dictionary: Dictionary, batches: Iterable[Tensor]) -> LatentScaling:
+    """Fit beta_i^l = argmin_b E||b f_i d_i - y^l||^2 for every part l, with d_i the atom's largest part, on batches [B D] of raw rows.
 
     y^l is the error without the latent, a^l - ahat^l + f_i d_i^l, and then the reconstruction ahat^l, both without mean and decoder
     bias. The result holds beta^l / beta^own for the other part where that is largest. An atom of one part is held against another, so
