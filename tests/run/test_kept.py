@@ -10,7 +10,8 @@ import pytest
 
 from assay import disk
 from assay.errors import AssayError, CorruptData, MissingMaterial
-from assay.run import Run, Workspace, kept, stages
+from assay.run import Run, Workspace, kept
+from assay.run.about import text_of
 from assay.run.stages import run_report
 
 ARM = {"loss": 2.0, "terms": {"reconstruction": 2.0}, "l0": 3.0, "explained_variance": 0.5, "dead": 0.1, "nonfinite": 0}
@@ -117,4 +118,4 @@ def test_a_store_json_of_anything_else_is_not_the_store_of_the_run(tmp_path, con
 )
 def test_a_store_that_does_not_say_which_text_it_is_of_is_corrupt(tmp_path, source):
     with pytest.raises(CorruptData, match="does not say which text"):
-        stages._text_of({"source": source}, tmp_path)
+        text_of({"source": source}, tmp_path)

@@ -28,7 +28,7 @@ class Crosscoder(Dictionary, name="crosscoder", paper="transformer-circuits.pub/
         dial: ClassVar[str] = "sparsity.value"
         sites: int = Field(default=2, ge=1)
         """Tensors that stand side by side, all of one width."""
-        sparsity: Weight = Weight(value=0.1, warmup=0.05)
+        sparsity: Weight = Weight(value=0.2, warmup=0.05)
         """Codes weighted by the sum of the norms of their atoms' parts."""
 
         @model_validator(mode="after")

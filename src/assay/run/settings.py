@@ -81,6 +81,13 @@ class BatchSettings(Config):
     """Seed of the order."""
     window: int = Field(default=8, ge=1)
     """Shards that are mixed at a time."""
+    contexts: int | None = Field(default=None, ge=1)
+    """Whole contexts a batch, run through the model when they are needed, so that a loss may ask for its predictions; None reads
+    `size` rows of the store."""
+
+    def rows(self, context: int) -> int:
+        """Rows a batch, at the most, where a context has so many tokens."""
+        return self.contexts * context if self.contexts else self.size
 
 
 class EvaluateSettings(Config):

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,12 +38,11 @@ from assay.dictionary import Dictionary
 from assay.errors import ConfigError, CorruptData, MissingMaterial, SiteNotFound, StoreError, shown
 from assay.lock import LOCK, writing
 from assay.materials import LanguageModel, load_language_model, load_texts
-from assay.metric import Metric
 from assay.ops import kernels
 from assay.ranks import is_first
-from assay.record import machine
-from assay.reports import Explanation, Histogram, Report, write_report
+from assay.reports import Histogram, Report, write_report
 from assay.run import kept
+from assay.run.about import describe_run, explain_metrics
 from assay.run.baselines import baselines
 from assay.run.compare import compare_runs
 from assay.run.kept import DOCUMENTS, EVALUATION, LATENTS, TIMINGS, TRAINING
@@ -116,6 +115,19 @@ class Workspace:
         batches, folders = self.run.batches, self.store_folders()
         order = {"batch_size": batches.size, "seed": batches.seed, "window": batches.window}
         return ActivationStore.join(folders, **order) if len(folders) > 1 else ActivationStore.open(*folders, **order)
+
+    @cached_property
+    def stream(self) -> ActivationStore:
+        """What training reads: the store, or whole contexts that are run live. Raises ConfigError for those of several sites."""
+        batches, site = self.run.batches, self.run.harvest.site
+        if batches.contexts is None:
+            return self.store
+        if len(self.sites) > 1:
+            raise ConfigError(f"batches.contexts with the sites {site}", expected="one site", do="Leave it out.")
+        seeds = {"harvest_seed": self.run.harvest.seed, "seed": batches.seed}
+        lm, source = self.language_model, self.source("train")
+        identity, count = {"identity": lm.identity}, batches.contexts
+        return ActivationStore.contexts(lm.model, source, self.sites[0], contexts=count, identity=identity, **seeds)
 
     def store_folders(self) -> list[Path]:
         """Where the shards of each site are."""
@@ -193,7 +205,7 @@ def harvest_arguments(workspace: Workspace) -> dict[str, Any]:
 
 def run_train(workspace: Workspace, *, sweep: bool, stop: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
     """Train the run's dictionaries on its store, and save them; where several processes train, the first one writes."""
-    store, started, worked = workspace.store, time.perf_counter(), False
+    store, started, worked = workspace.stream, time.perf_counter(), False
     arms = workspace.run.arms(*store.parts, sweep=sweep)
     dictionaries = {name: settings.build() for name, settings in arms.items()}
     steps = train(dictionaries, store, workspace.run.train, folder=workspace.folder / TRAINING, stop=stop)
@@ -314,8 +326,8 @@ def run_report(workspace: Workspace, command: str) -> Path:
     report = Report(
         title=workspace.run.title or f"{workspace.run.name}: dictionaries of {workspace.run.model.name}",
         command=command,
-        provenance=_provenance(workspace),
-        metrics=_explanations(),
+        provenance=describe_run(workspace.run, workspace.store, workspace.store_folders()[0]),
+        metrics=explain_metrics(),
         records=measured.records,
         baselines=measured.baselines,
         comparisons=tuple(compare_runs([workspace.folder])),
@@ -353,45 +365,3 @@ def _trained(workspace: Workspace) -> list[str]:
 def _digest(parts: list[Any]) -> str:
     plain = [part.resolved() if isinstance(part, Config) else part for part in parts]
     return xxhash.xxh3_128_hexdigest(json.dumps([__version__, plain], sort_keys=True).encode())
-
-
-def _explanations() -> dict[str, Explanation]:
-    metrics = {name: Metric.registry.named(name) for name in Metric.registry.names()}
-    return {
-        name: Explanation(unit=metric.unit, better=metric.better, formula=metric.formula())
-        for name, metric in metrics.items()
-    }
-
-
-def _provenance(workspace: Workspace) -> dict[str, Any]:
-    run, store = workspace.run, workspace.store
-    held, (text, vocabulary) = store.identity, _text_of(store.identity, workspace.store_folders()[0])
-    epochs = run.train.steps * run.batches.size / store.rows
-    return {
-        "model": str(held["model"].get("identity", run.model.name)),
-        "site": f"{run.harvest.site} ({held['site']})",
-        "text": f"{run.source.texts}: {text}",
-        "vocabulary": f"xxh3-128 {vocabulary}",
-        "context": f"{run.source.context} tokens",
-        "held out": f"{run.source.held_out:.0%} of the documents, seed {run.source.seed}",
-        "harvest": f"{store.rows:,} rows, {held['dtype']}, seed {held['seed']}",
-        "training": f"{run.train.steps:,} steps of {run.batches.size:,} rows, {epochs:.1f} epochs, order of seed {run.batches.seed}",
-        "learning rate": run.train.learning_rate,
-        "settings digest": run.digest(),
-        "assay": __version__,
-        "machine": machine(),
-    }
-
-
-def _text_of(identity: Mapping[str, Any], folder: Path) -> tuple[str, str]:
-    """What text a store was harvested from, and the hash of its vocabulary. Raises CorruptData."""
-    try:
-        documents, tokenizer = identity["source"]["documents"], identity["source"]["tokenizer"]
-        text = f"{documents['count']:,} documents, xxh3-128 {documents['xxh3_128']}"
-        return text, str(tokenizer["vocabulary"]["xxh3_128"])
-    except (KeyError, TypeError, ValueError):
-        raise CorruptData(
-            f"{folder} does not say which text it was harvested from",
-            expected="a store that `assay harvest` wrote",
-            do="Harvest it again.",
-        ) from None

@@ -73,7 +73,7 @@ def gather(workspace: Workspace, stages: Sequence[StageName]) -> Facts:
     give_back()
     libraries = resident()
     model: ModelMemory | None = None
-    if (set(stages) - {"train"} or not parts) and _is_here(workspace):
+    if (set(stages) - {"train"} or not parts or workspace.run.batches.contexts) and _is_here(workspace):
         model = measure_model(workspace)
         parts = parts or model.parts
     if not parts:
@@ -122,10 +122,11 @@ def _reckoned(
         size = facts.width * DTYPES[run.harvest.dtype].itemsize + 8 * len(facts.parts)
         return rows, rows * size, rows * pace.to_site if pace else None
     if stage == "train":
-        seconds = training_seconds(
-            run.train.steps, run.batches.size, max(settings.d_in for settings in arms.values()), latents
-        )
-        return run.train.steps * run.batches.size, (KEPT + 1) * 8 * parameters + 4 * parameters, seconds
+        rows = run.batches.rows(run.source.context)
+        seconds = training_seconds(run.train.steps, rows, max(settings.d_in for settings in arms.values()), latents)
+        if run.batches.contexts and pace:
+            seconds += run.train.steps * rows * pace.predicting(len(arms))
+        return run.train.steps * rows, (KEPT + 1) * 8 * parameters + 4 * parameters, seconds
     if stage == "evaluate":
         tokens = run.evaluate.tokens
         return tokens, 1 << 20, pace.evaluation(tokens, len(arms)) if pace else None
@@ -154,7 +155,7 @@ def _rehearse_all(workspace: Workspace, parts: tuple[int, ...]) -> None:
     """Make every rehearsal that the stages will ask for, so that what it loads is counted with the libraries."""
     run = workspace.run
     for settings in run.arms(*parts, sweep=False).values():
-        rehearse(settings, run.train, batch=run.batches.size, sample=run.train.sample_rows)
+        rehearse(settings, run.train, batch=run.batches.rows(run.source.context), sample=run.train.sample_rows)
 
 
 def _store(workspace: Workspace) -> tuple[Shards | None, tuple[int, ...]]:

@@ -147,6 +147,16 @@ def _window(run: Run, facts: Facts) -> Part:
     )
 
 
+def _living(run: Run, facts: Facts) -> list[Part]:
+    """What batches of whole contexts take in place of a window of the store."""
+    if not run.batches.contexts or facts.model is None:
+        return []
+    passes = Part("passes of a batch of contexts, and back", run.batches.contexts * facts.model.predicting)
+    if facts.before:
+        return [passes]
+    return [Part("language model and its libraries", facts.model.to_end), _texts(facts.model), passes]
+
+
 def _harvest(run: Run, arms: Mapping[str, Dictionary.Config], facts: Facts, model: ModelMemory) -> Memory:
     settings, width = run.harvest, facts.width
     rows = min(settings.tokens, settings.rows_per_shard + run.source.context)
@@ -173,7 +183,7 @@ def _train(run: Run, arms: Mapping[str, Dictionary.Config], facts: Facts) -> Mem
         Part(f"parameters of {_dictionaries(len(arms))}", parameters),
         Part("moments of Adam, counts of silence", sum(kept.values()) - parameters),
     )
-    reading = (*held, _window(run, facts))
+    reading = (*held, *(_living(run, facts) or [_window(run, facts)]))
     step = _stepping(run, arms, facts, rehearsed).after(reading)
     if facts.resumes:
         largest = max(kept, key=kept.__getitem__)
@@ -203,7 +213,7 @@ def _stepping(
     run: Run, arms: Mapping[str, Dictionary.Config], facts: Facts, rehearsed: Mapping[str, Rehearsal]
 ) -> Moment:
     """The arm whose step takes the most; one steps at a time."""
-    rows, width = run.batches.size, facts.width
+    rows, width = run.batches.rows(run.source.context), facts.width
     steps = {name: made.step(rows, arms[name].width, arms[name].d_in) for name, made in rehearsed.items()}
     largest = max(steps, key=steps.__getitem__)
     codes = "dense codes, as at first" if rehearsed[largest].dense else "sparse codes"
@@ -212,7 +222,7 @@ def _stepping(
 
 
 def _rehearsal(run: Run, settings: Dictionary.Config) -> Rehearsal:
-    return rehearse(settings, run.train, batch=run.batches.size, sample=run.train.sample_rows)
+    return rehearse(settings, run.train, batch=run.batches.rows(run.source.context), sample=run.train.sample_rows)
 
 
 def _parameters(run: Run, arms: Mapping[str, Dictionary.Config], facts: Facts) -> Part:

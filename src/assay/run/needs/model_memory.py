@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from assay.activations import ActivationStore
 from assay.activations.manifest import DTYPES
 from assay.activations.plan import plan
 from assay.activations.produce import Producer
@@ -65,6 +66,8 @@ class ModelMemory:
     """A pass up to the site, by contexts, beside the shard that it fills."""
     scoring: Growing
     """A pass of the evaluation, by dictionaries."""
+    predicting: int = 0
+    """A pass, and back, of one context whose predictions a loss asks for; 0 where none does."""
 
     def read(self, contexts: int, tokens: int) -> int:
         """Bytes of a pass up to the site, over contexts of so many tokens."""
@@ -105,6 +108,7 @@ def measure_model(workspace: Workspace) -> ModelMemory:
         texts=texts,
         forward=Growing(one, two - one if few > 1 else one),
         scoring=scoring,
+        predicting=_predicting(workspace, _First(source, 1)) if workspace.run.batches.contexts else 0,
     )
 
 
@@ -170,6 +174,17 @@ def _scoring(workspace: Workspace, parts: tuple[int, ...]) -> tuple[Growing, int
     (one, shared), (three, _) = score(1), score(3)
     contexts = 1 if shared else CONTEXTS
     return Growing(one * contexts, (three - one) // 2 * contexts), vocabulary
+
+
+def _predicting(workspace: Workspace, source: _First) -> int:
+    """Bytes of a batch of one context in a training that asks what the model predicts from reconstructions."""
+    with Tally() as tally:
+        store = ActivationStore.contexts(workspace.language_model.model, source, workspace.sites[0], contexts=1)
+        rows = next(store.batches()).requires_grad_(True)
+        ask = store.downstream(0)
+        assert ask is not None
+        ask(rows).backward()
+    return tally.peak()
 
 
 def _stand_in(workspace: Workspace, parts: tuple[int, ...]) -> Dictionary:

@@ -38,6 +38,10 @@ class ModelPace:
         """Seconds of an evaluation, with the clean, the zero and the mean forward."""
         return tokens * (self.to_end + (dictionaries + 2) * (self.to_end - self.to_site))
 
+    def predicting(self, dictionaries: int) -> float:
+        """Seconds a token of a batch of contexts: read, predicted once, and for each dictionary predicted again and back."""
+        return self.to_site + self.to_end + dictionaries * (self.to_end + 2 * (self.to_end - self.to_site))
+
 
 @cache
 def product_rates() -> dict[str, float]:
