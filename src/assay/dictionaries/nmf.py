@@ -35,7 +35,7 @@ class NMF(Dictionary, name="nmf", paper="doi:10.1038/44565"):
         """Entries kept in each row, the largest; 0 keeps all."""
         rounds: int = Field(default=100, ge=1)
         """Multiplicative updates of the fit."""
-        code_rounds: int = Field(default=30, ge=1)
+        code_rounds: int = Field(default=30, ge=1, le=1000)
         """Multiplicative updates of the codes of a row; each costs as much as an encoder product with L rows of L numbers."""
 
     def __init__(self, config: Config) -> None:
