@@ -165,8 +165,8 @@ def _about(module: Any) -> str:
 
 
 def _claims() -> list[Row]:
-    path = RESULTS / "claims.json"
-    return json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+    paths = [RESULTS / "claims.json", *sorted((RESULTS / "language").glob("*.json"))]
+    return [row for path in paths if path.exists() for row in json.loads(path.read_text(encoding="utf-8"))["rows"]]
 
 
 def _link(paper: str) -> str:

@@ -2,7 +2,8 @@
 
 python -m tests.science                       all trials, those that this commit has done already left out
 python -m tests.science --only 01_gated       some of them (a prefix of their names), whether done or not
-python -m tests.science --page                docs/claims.md from docs/results/claims.json, nothing tried
+python -m tests.science --language elastic_net    recipes on a language model, run and read (all without a name: hours)
+python -m tests.science --page                docs/claims.md from docs/results, nothing tried
 
 Two trials run at once, each in a process of its own on one thread. Interrupted, the same command goes on.
 """
@@ -20,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tests.science import claims_page
+from tests.science import claims_page, language
 from tests.science.claims import Trial, all_trials
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,13 +35,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="prefix of the trials to try again")
     parser.add_argument("--page", action="store_true", help="write the page, try nothing")
+    parser.add_argument("--language", nargs="*", metavar="RECIPE", help="run recipes on a language model and read them")
     parser.add_argument("--figures", nargs=2, metavar=("TRIAL", "SEED"), help="print the figures of one trial and seed")
     arguments = parser.parse_args()
     if arguments.figures:
         name, seed = arguments.figures
         print(json.dumps(dict(all_trials()[name].measure(int(seed)))))
         return 0
-    if not arguments.page:
+    if arguments.language is not None:
+        language.run(arguments.language)
+    elif not arguments.page:
         _try(arguments.only)
     claims_page.write()
     return 0

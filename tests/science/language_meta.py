@@ -1,16 +1,11 @@
-"""What the decomposability penalty (arXiv:2604.03436) does to a language model's latents, in a finished run of the recipe `meta`.
-
-python -m tests.science.language_meta runs/meta
+"""What the decomposability penalty (arXiv:2604.03436) does to a language model's latents.
 
 Firing is that of inference, under the threshold that each dictionary has learnt: it does not depend on the batch.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import re
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,36 +13,44 @@ import torch
 from assay.analysis.cofiring import co_firings, mean_absolute_phi
 from assay.dictionary import Dictionary
 from assay.record import Record
-from assay.run import kept
 from assay.run.stages import DICTIONARIES, Workspace
+from tests.science.claims import Claim
+from tests.science.language import Reading, reading, records
 
-RESULT = Path(__file__).resolve().parents[2] / "docs" / "results" / "meta.json"
+SECTION = "9 MetaSAE"
 CHUNK = 8192
 T_975 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 """Student's t at 97.5 % for a number of pairs."""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    workspace = Workspace.open(parser.parse_args().folder)
-    measured = kept.read_measurements(workspace.folder)
-    if measured is None:
-        raise SystemExit(f"{workspace.folder} holds no evaluation")
-    rows = [row(workspace, record) for record in measured.records]
-    result = {
-        "meta": {"command": "python -m tests.science.language_meta", "machine": measured.records[0].machine},
-        "against_solo": [
-            {
-                "penalty": penalty,
-                **{key: paired(rows, penalty, key) for key in ("phi", "explained_variance", "dead", "meta_error")},
-            }
-            for penalty in sorted({each["penalty"] for each in rows} - {0.0})
-        ],
-        "rows": rows,
+@reading(
+    "meta",
+    "SmolLM2-135M, residual stream after block 9; 200,000 rows, 400 steps of 2,048; width 2,304, BatchTopK with k 32; penalty 0.3 against "
+    "none, firing at each dictionary's own threshold",
+    Claim(SECTION, "meta", "Latents fire more apart from one another", "|phi| over that without the penalty", "<= 0.95"),
+    Claim(SECTION, "meta", "At a small cost of what is explained", "explained variance over that without", ">= -0.01"),
+    Claim(SECTION, "meta", "Atoms are composed worse of one another", "meta's error over that without", ">= 1.05"),
+)  # fmt: skip
+def read(workspace: Workspace) -> Reading:
+    rows = [row(workspace, record) for record in records(workspace)]
+    at = {(each["arm"], each["seed"]): each for each in rows}
+    figures = {
+        seed: {
+            "|phi| over that without the penalty": at["third", seed]["phi"] / at["solo", seed]["phi"],
+            "explained variance over that without": at["third", seed]["explained_variance"]
+            - at["solo", seed]["explained_variance"],
+            "meta's error over that without": at["third", seed]["meta_error"] / at["solo", seed]["meta_error"],
+        }
+        for seed in workspace.run.seeds
     }
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(result, indent=1))
+    against = [
+        {
+            "penalty": penalty,
+            **{key: paired(rows, penalty, key) for key in ("phi", "explained_variance", "dead", "meta_error")},
+        }
+        for penalty in sorted({each["penalty"] for each in rows} - {0.0})
+    ]
+    return Reading(figures, {"against_solo": against, "rows": rows})
 
 
 @torch.no_grad()
@@ -79,7 +82,3 @@ def paired(rows: list[dict[str, Any]], penalty: float, key: str) -> dict[str, fl
     half = T_975[len(gap)] * float(gap.std()) / len(gap) ** 0.5 if len(gap) > 1 else float("nan")
     mean = float(gap.mean())
     return {"difference": mean, "low": mean - half, "high": mean + half, "relative": mean / float(solo.mean())}
-
-
-if __name__ == "__main__":
-    main()

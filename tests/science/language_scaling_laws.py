@@ -1,43 +1,41 @@
-"""The laws of scale (arXiv:2406.04093) in a finished run of the recipe `scaling_laws`, and TopK against ReLU at equal L0.
-
-python -m tests.science.language_scaling_laws runs/scaling_laws
-"""
+"""The laws of scale (arXiv:2406.04093) on a language model, and TopK against ReLU at equal L0."""
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from assay.analysis.scaling_law import extrapolation_error, fit_joint_law, fit_power_law
 from assay.record import Record
-from assay.run import kept
 from assay.run.stages import Workspace
+from tests.science.claims import Claim
+from tests.science.language import Reading, reading, records
 
-RESULT = Path(__file__).resolve().parents[2] / "docs" / "results" / "scaling_laws.json"
+SECTION = "10 TopK"
 LEAST = 4
 """Widths at one k from which a law is fitted."""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    workspace = Workspace.open(parser.parse_args().folder)
-    measured = kept.read_measurements(workspace.folder)
-    if measured is None:
-        raise SystemExit(f"{workspace.folder} holds no evaluation")
-    result = {
-        "meta": {"command": "python -m tests.science.language_scaling_laws", "machine": measured.records[0].machine},
-        "laws": laws([record for record in measured.records if record.variant == "topk"]),
-        "against_relu": against_relu(measured.records),
-        "records": [record.resolved() for record in measured.records],
+@reading(
+    "scaling_laws",
+    "SmolLM2-135M, residual stream after block 9; 160,000 rows, 400 steps of 2,048; widths 256 to 4,096, k 16, 32 and 64; NMSE is the "
+    "share of variance that is not explained",
+    Claim(SECTION, "topk", "NMSE falls as a power of the width", "NMSE of the widest over the foretold, worst k", "<= 0.1"),
+    Claim(SECTION, "topk", "Less error than ReLU at equal L0", "worst NMSE over ReLU's", "<= 1"),
+)  # fmt: skip
+def read(workspace: Workspace) -> Reading:
+    measured = records(workspace)
+    found, against = laws([record for record in measured if record.variant == "topk"]), against_relu(measured)
+    figures = {
+        "NMSE of the widest over the foretold, worst k": max(
+            abs(law["error_at_the_widest"]) for name, law in found.items() if name != "joint"
+        ),
+        "worst NMSE over ReLU's": max(row["topk"] / row["relu"] for row in against),
     }
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps({key: result[key] for key in ("laws", "against_relu")}, indent=1))
+    (seed,) = workspace.run.seeds
+    return Reading({seed: figures}, {"laws": found, "against_relu": against})
 
 
 def laws(records: Sequence[Record]) -> dict[str, Any]:
@@ -80,7 +78,3 @@ def error_of(record: Record) -> float:
     if explained is None:
         raise SystemExit(f"{record.arm} has no explained variance")
     return 1 - explained
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,4 @@
-"""Do cyclic words have a subspace of their own, and does the model use it (arXiv:2606.06333)? On a finished run of the recipe `subspace`.
-
-python -m tests.science.language_subspace runs/subspace
+"""Do cyclic words have a subspace of their own, and does the model use it (arXiv:2606.06333)?
 
 Weekdays, months and numbers where the packaged texts have them. On half of the contexts the group whose norm tells a class's tokens
 best is chosen by its AUC; on the others its AUC is measured, and what the model loses of the class's probability, where one of its
@@ -10,10 +8,8 @@ takes out as much.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -23,12 +19,14 @@ from torch import Tensor
 from assay.activations.produce import evaluating
 from assay.analysis.variants import logits_of
 from assay.dictionary import Dictionary
-from assay.record import machine
 from assay.run.stages import DICTIONARIES, Workspace
 from assay.sites import capture, locate
+from tests.science.claims import Claim
+from tests.science.language import Reading, line, reading
+from tests.science.language_elastic_net import gap
 from tests.science.language_rotation import auc
 
-RESULT = Path(__file__).resolve().parents[2] / "docs" / "results" / "subspace.json"
+SECTION = "3 SASA"
 CLASSES = {
     "weekdays": ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"],
     "months": [
@@ -52,21 +50,33 @@ CONTEXTS, OTHERS = 64, 4
 Change = Callable[[Tensor], Tensor]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    workspace = Workspace.open(parser.parse_args().folder)
-    arm = f"subspace-{sorted(workspace.run.sweep['subspace'])[1]:g}"
-    dictionary = Dictionary.load(workspace.folder / DICTIONARIES / arm)
-    rows = [measured(workspace, dictionary, name) for name in CLASSES]
-    meta = {"command": "python -m tests.science.language_subspace", "machine": machine(), "arm": arm}
-    RESULT.write_text(json.dumps({"meta": meta, "classes": rows}, indent=1) + "\n", encoding="utf-8")
-    for row in rows:
-        print(
-            ", ".join(
-                f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()
-            )
-        )
+@reading(
+    "subspace",
+    "SmolLM2-135M, residual stream after block 9; 160,000 rows, 400 steps of 2,048; width 2,304 in groups of 6, 10 groups active; means "
+    "over weekdays, months and numbers, on contexts that did not choose the group",
+    Claim(SECTION, "subspace", "A cyclic class has a group of its own", "least AUC of a class's group", ">= 0.9"),
+    Claim(SECTION, "subspace", "The model uses its subspace, more than other groups'", "drop over that by other groups", ">= 0"),
+    Claim(SECTION, "subspace", "And more than random directions", "drop over that by random directions", ">= 0"),
+    Claim(SECTION, "subspace", "Explains as much as TopK at equal L0", "explained variance over TopK", ">= 0"),
+)  # fmt: skip
+def read(workspace: Workspace) -> Reading:
+    figures, classes = {}, []
+    for seed in workspace.run.seeds:
+        groups, topk = (line(workspace, name, seed) for name in ("subspace", "topk"))
+        dictionary = Dictionary.load(workspace.folder / DICTIONARIES / groups.records[1].arm)
+        found = [measured(workspace, dictionary, name) for name in CLASSES]
+        figures[seed] = {
+            "least AUC of a class's group": min(row["AUC"] for row in found),
+            **{
+                f"drop over that by {other}": fmean(
+                    row["drop by own subspace"] - row[f"drop by {other}"] for row in found
+                )
+                for other in ("other groups", "random directions")
+            },
+            "explained variance over TopK": gap(groups, topk, "explained_variance"),
+        }
+        classes += [{"seed": seed, **row} for row in found]
+    return Reading(figures, {"classes": classes})
 
 
 @torch.no_grad()
@@ -156,7 +166,3 @@ def without(dictionary: Dictionary, basis: Float[Tensor, "R D"]) -> Change:
 def along(dictionary: Dictionary, basis: Float[Tensor, "R D"], direction: Float[Tensor, " D"]) -> Change:
     """Activations moved along a direction by as much as `without` moves them."""
     return lambda x: x - ((x - dictionary.mean) @ basis.T).norm(dim=-1, keepdim=True) * direction
-
-
-if __name__ == "__main__":
-    main()

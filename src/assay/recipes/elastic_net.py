@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from assay.run.settings import BatchSettings, EvaluateSettings, HarvestSettings, Run, recipes
+from assay.run.settings import BatchSettings, EvaluateSettings, HarvestSettings, LatentSettings, Run, recipes
 from assay.training import TrainConfig
 
 
 def elastic_net() -> Run:
-    """Three sparsities each on one stream of the residual stream after a third of the packaged model's blocks; nothing is resampled."""
+    """Three sparsities and seeds each on SmolLM2's residual stream after block 9; nothing is resampled, so that death shows."""
     return Run(
         name="elastic_net",
         title="Adaptive elastic net, L1 and TopK dictionaries of SmolLM2-135M, block 9",
@@ -20,7 +20,9 @@ def elastic_net() -> Run:
             "topk": {"variant": "topk", "width": 2304, "auxk": {"value": 0.0}},
         },
         sweep={"elastic_net": (0.03, 0.06, 0.12), "relu": (0.1, 0.15, 0.25), "topk": (10, 30, 90)},
+        seeds=(0, 1, 2),
         evaluate=EvaluateSettings(tokens=8192),
+        latents=LatentSettings(count=0),
     )
 
 

@@ -12,7 +12,7 @@ WIDTHS = (576, 2304, 9216)
 
 
 def feature_splitting() -> Run:
-    """TopK dictionaries of 1, 4 and 16 times the activations' width; `tests.science.language_feature_splitting` compares them."""
+    """TopK dictionaries of 1, 4 and 16 times the activations' width."""
     return Run(
         name="feature_splitting",
         title="TopK dictionaries of SmolLM2-135M, block 9, of three widths",

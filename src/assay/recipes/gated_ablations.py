@@ -10,14 +10,14 @@ GATED, RELU = (0.15, 0.25, 0.4), (0.1, 0.15, 0.25)
 
 
 def gated_ablations() -> Run:
-    """Three sparsities an arm on SmolLM2's residual stream; ReLU is half as wide again, since Gated decodes twice."""
+    """Three sparsities and three seeds an arm on SmolLM2's residual stream; ReLU is half as wide again, since Gated decodes twice."""
     return Run(
         name="gated_ablations",
         title="Gated, its ablations and ReLU dictionaries of SmolLM2-135M, block 9",
-        harvest=HarvestSettings(site="resid_post.9", tokens=160_000),
+        harvest=HarvestSettings(site="resid_post.9", tokens=256_000),
         batches=BatchSettings(size=2048),
         train=TrainConfig(
-            steps=400,
+            steps=500,
             learning_rate=1e-3,
             dead_window=200_000,
             resample_at=(0.4,),
@@ -40,6 +40,7 @@ def gated_ablations() -> Run:
             "relu": RELU,
             "rescale_shift": RELU,
         },
+        seeds=(0, 1, 2),
         evaluate=EvaluateSettings(tokens=8192),
         latents=LatentSettings(count=0),
     )

@@ -10,7 +10,7 @@ PENALTIES = {"solo": 0.0, "tenth": 0.1, "third": 0.3, "whole": 1.0}
 
 
 def meta() -> Run:
-    """Four penalties, three seeds, 200,000 tokens; `tests.science.language_meta` compares firing correlations and meta's error."""
+    """Four penalties, three seeds, 200,000 tokens; how latents fire together and how well meta composes them."""
     return Run(
         name="meta",
         title="MetaSAE dictionaries of SmolLM2-135M, block 9, by penalty",

@@ -11,7 +11,7 @@ BASELINE, L1 = 2048, (0.07, 0.11, 0.17, 0.25)
 
 
 def scaling_laws() -> Run:
-    """Fifteen TopK dictionaries of five widths and three k, and four of ReLU, on one stream; `tests.science.language_scaling_laws` fits."""
+    """Fifteen TopK dictionaries of five widths and three k, and four of ReLU, on one stream."""
     topk = {f"topk{width}": {"variant": "topk", "width": width} for width in WIDTHS}
     return Run(
         name="scaling_laws",

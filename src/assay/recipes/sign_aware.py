@@ -10,7 +10,7 @@ DIALS = (0.15, 0.25, 0.4)
 
 
 def sign_aware() -> Run:
-    """Three sparsities of each on the output of SmolLM2's MLP in block 9; nothing is resampled, so that death shows."""
+    """Three sparsities and seeds of each on the output of SmolLM2's MLP in block 9; nothing is resampled, so that death shows."""
     return Run(
         name="sign_aware",
         title="Sign-aware Gated and Gated dictionaries of SmolLM2-135M, MLP of block 9",
@@ -22,6 +22,7 @@ def sign_aware() -> Run:
             "gated": {"variant": "gated", "width": 2 * WIDTH},
         },
         sweep={"sign_aware": DIALS, "gated": DIALS},
+        seeds=(0, 1, 2),
         evaluate=EvaluateSettings(tokens=8192),
         latents=LatentSettings(count=0),
     )

@@ -1,0 +1,166 @@
+"""What papers say of dictionaries of a language model: a recipe is run, and read.
+
+`python -m tests.science --language gated_ablations` harvests, trains and evaluates the recipe in build/language. A reading
+(`language_*.py`) turns the finished run into figures by seed, and claims hold them against targets as elsewhere. Interrupted, the same
+command goes on. Kept in docs/results/language/NAME.json.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from assay.record import Record, machine
+from assay.run import kept
+from assay.run.stages import Workspace
+from benchmarks.results import commit
+from tests.science.claims import Claim, Trial
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS, RUNS = ROOT / "docs" / "results" / "language", ROOT / "build" / "language"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a finished run says."""
+
+    figures: Mapping[int, Mapping[str, float]]
+    """Figures by seed, named as the claims name them."""
+    details: Any = None
+    """Whatever else is worth keeping, as JSON."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Claims about a recipe, and the function that reads its run."""
+
+    recipe: str
+    setting: str
+    claims: tuple[Claim, ...]
+    read: Callable[[Workspace], Reading]
+    verb: str
+    """`sweep`, or `train` where the recipe's dictionaries have dials of their own."""
+
+
+READERS: dict[str, Reader] = {}
+
+
+def reading(recipe: str, setting: str, *claims: Claim, verb: str = "sweep") -> Callable[..., Any]:
+    """Register a function of a finished run of a recipe as what decides these claims."""
+
+    def register(read: Callable[[Workspace], Reading]) -> Callable[[Workspace], Reading]:
+        READERS[recipe] = Reader(recipe, setting, claims, read, verb)
+        return read
+
+    return register
+
+
+@dataclass(frozen=True)
+class Line:
+    """The dictionaries of one name and seed, over their dial; between them straight in log L0."""
+
+    records: tuple[Record, ...]
+    """By rising L0."""
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """Least and largest L0."""
+        return _value(self.records[0], "l0"), _value(self.records[-1], "l0")
+
+    def at(self, l0: float, key: str) -> float:
+        """A number at an L0 within reach."""
+        return float(
+            np.interp(math.log(l0), [math.log(_value(record, "l0")) for record in self.records], self.all(key))
+        )
+
+    def where(self, value: float, key: str) -> float:
+        """The L0 at which a number that rises with L0 has a value."""
+        logs = [math.log(_value(record, "l0")) for record in self.records]
+        return math.exp(float(np.interp(value, np.maximum.accumulate(self.all(key)), logs)))
+
+    def all(self, key: str) -> list[float]:
+        """A number of each dictionary."""
+        return [_value(record, key) for record in self.records]
+
+
+def line(workspace: Workspace, name: str, seed: int) -> Line:
+    """What was measured of a dictionary of the run's settings and a seed, along its sweep."""
+    named = {f"{name}-{dial:g}{end}" for dial in workspace.run.sweep[name] for end in ("", f"-s{seed}")}
+    found = [record for record in records(workspace) if record.arm in named and record.seed == seed]
+    return Line(tuple(sorted(found, key=lambda record: _value(record, "l0"))))
+
+
+def common(lines: Sequence[Line], places: int = 17) -> list[float]:
+    """L0 that all lines reach, from the least to the largest in equal steps of its logarithm. Raises SystemExit without any."""
+    low, high = max(each.reach[0] for each in lines), min(each.reach[1] for each in lines)
+    if low > high:
+        raise SystemExit(f"no common L0: {[each.reach for each in lines]}; move the dials")
+    return np.geomspace(low, high, places).tolist()
+
+
+def records(workspace: Workspace) -> tuple[Record, ...]:
+    """What `assay evaluate` measured. Raises SystemExit before it."""
+    measured = kept.read_measurements(workspace.folder)
+    if measured is None:
+        raise SystemExit(f"{workspace.folder} holds no evaluation")
+    return measured.records
+
+
+def readers() -> dict[str, Reader]:
+    """Every reading by the name of its recipe."""
+    for path in sorted(Path(__file__).parent.glob("language_*.py")):
+        importlib.import_module(f"tests.science.{path.stem}")
+    return READERS
+
+
+def rows() -> list[dict[str, Any]]:
+    """The rows of all recipes that were read."""
+    return [row for path in sorted(RESULTS.glob("*.json")) for row in json.loads(path.read_text("utf-8"))["rows"]]
+
+
+def run(names: Sequence[str]) -> None:
+    """Run recipes and read them; all that have a reading unless named."""
+    for name in names or readers():
+        reader, folder = readers()[name], RUNS / name
+        for verb in ("harvest", reader.verb, "evaluate"):
+            subprocess.run([sys.executable, "-m", "assay", verb, name, "--out", str(folder)], check=True)
+        write(reader, Workspace.open(folder))
+
+
+def write(reader: Reader, workspace: Workspace) -> None:
+    """docs/results/language/NAME.json: how it was made, what it says, and the records that it follows from."""
+    found = reader.read(workspace)
+    trial = Trial(reader.recipe, reader.setting, reader.claims, tuple(found.figures), found.figures.__getitem__)
+    result = {
+        "meta": {
+            "command": f"python -m tests.science --language {reader.recipe}",
+            "commit": commit(),
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "machine": machine(),
+            "seconds": kept.read_timings(workspace.folder),
+        },
+        "rows": trial.rows(found.figures),
+        "details": found.details,
+        "records": [record.row() for record in records(workspace)],
+    }
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / f"{reader.recipe}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    for row in result["rows"]:
+        print(f"{row['claim']}: {row['metric']} {row['value']:.3g}, target {row['target']}, {row['verdict']}")
+
+
+def _value(record: Record, key: str) -> float:
+    value = record.values[key]
+    if value is None:
+        raise SystemExit(f"{record.arm} has no {key}")
+    return value
