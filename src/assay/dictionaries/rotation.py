@@ -27,7 +27,7 @@ class Rotation(Dictionary, name="rotation", paper="arXiv:2605.22679"):
 
     After each step of Adam U becomes the nearest orthogonal matrix to where the step led (its polar factor). Latents that resampling
     points elsewhere are straightened in the step that follows. A cosine term, and maps that are invertible only, are left out. It
-    finds D directions at right angles, and no more of them: of 96 planted in 48 dimensions it can find none well.
+    finds D directions at right angles, and no more of them: of 96 planted in 48 dimensions it can find none well (MMCS .68).
     """
 
     signed = True
