@@ -55,6 +55,31 @@ class Record(Config):
         return {**identity.pop("values"), **identity}
 
 
+class Outcome(Config):
+    """What a task found of one dictionary."""
+
+    task: str
+    """Registered name of the task."""
+    arm: str
+    """Name of the dictionary in its run."""
+    inputs: str
+    """Digest of the task's settings, the dictionary, the model and the text."""
+    scores: dict[str, Number | None]
+    """By name; None where it is not defined. Empty where the task is not applicable."""
+    items: dict[str, tuple[Number, ...]] = {}
+    """Values of single texts, letters or latents, of scores that are their means: what a comparison draws anew."""
+    not_applicable: str = ""
+    """Why there are no scores: what the task takes for granted, and what was found."""
+    details: dict[str, Any] = {}
+    """What else the task tells."""
+    seconds: Number = 0.0
+    """What it took, without what all dictionaries share."""
+    assay: str = __version__
+    """Version that measured."""
+    machine: str = ""
+    """Processor, threads and PyTorch version that measured."""
+
+
 def machine() -> str:
     """Processor, threads and PyTorch version, in a line without names of hosts or users."""
     cpu = platform.processor() or platform.machine()

@@ -7,7 +7,7 @@ Where the model fails what a task takes for granted, the task says why and gives
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -46,6 +46,8 @@ class Scores:
 
     values: Mapping[str, float]
     """By name, for every name in `Task.scores`; NaN where it is not defined."""
+    items: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Values of single items (texts, letters, latents), for scores that are their means and where dictionaries share the items."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """Whatever a reader may ask next (by class, by quantile, by latent), as JSON."""
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import tyro
 
 from assay.config import parse, parse_assignments, read_toml
-from assay.errors import ConfigError, shown
+from assay.errors import ConfigError, MissingMaterial, shown
 from assay.folders import is_file, is_folder
 from assay.reports.compared import text
 from assay.run import Run, Workspace, recipes
@@ -19,6 +19,7 @@ RunName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 """A TOML file, a recipe, or the folder of a run."""
 Changes = Annotated[list[str], tyro.conf.arg(name="set", metavar="KEY=VALUE"), tyro.conf.UseAppendAction]
 """Settings to change, as dotted keys."""
+Names = Annotated[list[str], tyro.conf.arg(metavar="NAME")]
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")]
 Switch = tyro.conf.FlagCreatePairsOff[bool]
 
@@ -40,6 +41,14 @@ def open_run(name: str, changes: list[str], out: Path | None) -> Workspace:
         run = recipes.named(name)()
     run = run.revised(revised) if revised else run
     return Workspace(run, out or Path("runs") / run.name)
+
+
+def run_folder(run: Path) -> Path:
+    """The folder of a run that is named by it, or by its name in runs/. Raises MissingMaterial."""
+    for folder in (run, Path("runs") / run):
+        if is_folder(folder):
+            return folder
+    raise MissingMaterial(f"there is no folder {run}", expected="the folder of a run", do="Check the path.")
 
 
 def print_json(value: Any) -> None:

@@ -8,14 +8,11 @@ from typing import Annotated
 import tyro
 
 from assay.analysis.bootstrap import DRAWS, Drawing
-from assay.cli.arguments import Switch, print_json
-from assay.errors import MissingMaterial
-from assay.folders import is_folder
+from assay.cli.arguments import Names, Switch, print_json, run_folder
 from assay.reports.compared import text
 from assay.run.compare import compare_runs
 
 Runs = Annotated[list[Path], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-Names = Annotated[list[str], tyro.conf.arg(metavar="NAME")]
 
 
 def run(
@@ -36,7 +33,7 @@ def run(
         whole: Print every number.
         json: Print everything as JSON.
     """
-    found = list(compare_runs([*map(_folder, runs)], of, Drawing(draws=draws, seed=seed)))
+    found = list(compare_runs([*map(run_folder, runs)], of, Drawing(draws=draws, seed=seed)))
     if json:
         print_json([comparison.resolved() for comparison in found])
     else:
@@ -45,10 +42,3 @@ def run(
             or "There is one kind alone: nothing to compare."
         )
     return 0
-
-
-def _folder(run: Path) -> Path:
-    for folder in (run, Path("runs") / run):
-        if is_folder(folder):
-            return folder
-    raise MissingMaterial(f"there is no folder {run}", expected="the folder of a run", do="Check the path.")

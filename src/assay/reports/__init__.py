@@ -2,6 +2,7 @@
 
 from assay.reports.document import Curve, Explanation, Histogram, Report
 from assay.reports.files import read_report, write_report
+from assay.reports.outcomes import outcome_table
 from assay.reports.table import text_table
 
-__all__ = ["Curve", "Explanation", "Histogram", "Report", "read_report", "text_table", "write_report"]
+__all__ = ["Curve", "Explanation", "Histogram", "Report", "outcome_table", "read_report", "text_table", "write_report"]

@@ -19,7 +19,7 @@ from assay.analysis.by_document import DocumentSums
 from assay.analysis.examples import LatentPage
 from assay.config import Config, parse
 from assay.errors import ConfigError, CorruptData
-from assay.record import Number, Record
+from assay.record import Number, Outcome, Record
 from assay.reports.document import Curve, Histogram, check_examples
 from assay.training.keeper import LOG
 
@@ -40,6 +40,8 @@ class Measurements(Config):
     """Firing frequencies by arm."""
     baselines: tuple[Record, ...] = ()
     """Dictionaries that learnt nothing, measured beside."""
+    outcomes: tuple[Outcome, ...] = ()
+    """What tasks found, dictionary by dictionary, baselines included."""
 
 
 class Latents(Config):

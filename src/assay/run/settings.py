@@ -118,6 +118,15 @@ class EvaluateSettings(Config):
         return found
 
 
+class SuiteSettings(Config):
+    """What tasks try, and how."""
+
+    arms: tuple[str, ...] = ()
+    """Arms that are tried, beside the baselines; by default the middle sparsity of each dictionary, first seed."""
+    tasks: dict[str, dict[str, Any]] = {}
+    """Settings of tasks by their names, where they are not the defaults."""
+
+
 class LatentSettings(Config):
     """Which latents the report shows."""
 
@@ -146,6 +155,7 @@ class Run(Config):
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...] = Field(default=(0,), min_length=1)
     """Seeds of the initial atoms; each is a dictionary of its own in a sweep."""
     evaluate: EvaluateSettings = EvaluateSettings()
+    suites: SuiteSettings = SuiteSettings()
     latents: LatentSettings = LatentSettings()
 
     @field_validator("name")

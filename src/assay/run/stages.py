@@ -249,7 +249,7 @@ def run_evaluate(workspace: Workspace, progress: Counter | None = None) -> kept.
     """Measure every dictionary, and the baselines, on held-out documents, unless just that was measured already."""
     arms = {folder.name: Dictionary.load(folder) for folder in trained_arms(workspace)}
     run = workspace.run
-    inputs = _digest([run.model, run.source, run.harvest.site, run.evaluate, _trained(workspace)])
+    inputs = digest([run.model, run.source, run.harvest.site, run.evaluate, _trained(workspace)])
     known, sums = kept.read_measurements(workspace.folder), kept.read_document_sums(workspace.folder)
     if known and sums and known.inputs == sums.inputs == inputs:
         workspace.tidy()
@@ -273,6 +273,7 @@ def run_evaluate(workspace: Workspace, progress: Counter | None = None) -> kept.
         records=tuple(records[name] for name in arms),
         densities={name: Histogram(**vars(evaluations[name].density)) for name in arms},
         baselines=tuple(records[name] for name in beside),
+        outcomes=known.outcomes if known else (),
     )
     with workspace.writing():
         workspace.note_seconds("evaluate", time.perf_counter() - started)
@@ -280,7 +281,7 @@ def run_evaluate(workspace: Workspace, progress: Counter | None = None) -> kept.
             workspace.folder / DOCUMENTS,
             {
                 "inputs": inputs,
-                "text": _digest([source.identity, run.evaluate.tokens]),
+                "text": digest([source.identity, run.evaluate.tokens]),
                 "arms": {name: plain(evaluation.by_document) for name, evaluation in evaluations.items()},
             },
         )
@@ -291,7 +292,7 @@ def run_evaluate(workspace: Workspace, progress: Counter | None = None) -> kept.
 def run_examples(workspace: Workspace) -> list[LatentPage]:
     """Describe the run's most telling latents, unless that was done already."""
     settings = workspace.run.latents
-    inputs = _digest([workspace.run.model, workspace.run.source, settings, _trained(workspace)])
+    inputs = digest([workspace.run.model, workspace.run.source, settings, _trained(workspace)])
     if (known := kept.read_latents(workspace.folder)) and known.inputs == inputs:
         workspace.tidy()
         return list(known.latents)
@@ -362,6 +363,7 @@ def _trained(workspace: Workspace) -> list[str]:
     return [f"{folder.name} {disk.hash_file(folder / disk.MANIFEST)}" for folder in trained_arms(workspace)]
 
 
-def _digest(parts: list[Any]) -> str:
+def digest(parts: list[Any]) -> str:
+    """xxh3-128 of settings and plain values, and of the version: what an outcome depends on."""
     plain = [part.resolved() if isinstance(part, Config) else part for part in parts]
     return xxhash.xxh3_128_hexdigest(json.dumps([__version__, plain], sort_keys=True).encode())
