@@ -2,11 +2,12 @@
 # make check  style, types, layers                                                      make bench  speed, beside the peers
 # make test-crash   killed, unpowered, full and damaged everywhere (ten minutes)      make test-distributed   what needs four processes
 # make science   what the papers claim, tried (docs/claims.md)      make family   all variants compared (docs/dictionaries.md)
+# make pareto   the headline: Gated against ReLU at three sites (docs/gated_pareto.md)
 PYTHON ?= python3
 BIN := .venv/bin
 BENCH := .venv-bench/bin
 
-.PHONY: demo science family test test-crash test-distributed check bench bench-quick setup
+.PHONY: demo science family pareto test test-crash test-distributed check bench bench-quick setup
 demo: setup
 	$(BIN)/assay demo
 
@@ -32,6 +33,9 @@ check: setup
 family: setup
 	$(BIN)/python -m benchmarks.family
 	$(BIN)/python -m pytest tests/benchmarks/test_family.py -m complete
+
+pareto: setup
+	$(BIN)/python -m benchmarks.gated_pareto
 
 bench: .venv-bench/ready
 	$(BENCH)/python -m benchmarks
