@@ -7,14 +7,17 @@ from statistics import fmean
 
 from markupsafe import Markup
 
+from assay.reports.labels import Labels
 from assay.reports.svg import Scale, path, tag, tick_labels
 from benchmarks.results import Row
 
 WIDTH, HEIGHT = 560.0, 320.0
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #333 } .tick, .title { fill: #666 } .grid { stroke: #ddd }
-.other { stroke: #a8b0bb; fill: none; stroke-width: 1.5 } .own { stroke: #c2571a; fill: none; stroke-width: 2 } .dot { fill: #c2571a }
-@media (prefers-color-scheme: dark) { text { fill: #ddd } .tick, .title { fill: #aaa } .grid { stroke: #444 } .other { stroke: #5d6673 } }
+path.other { stroke: #a8b0bb; fill: none; stroke-width: 1.5 } path.own { stroke: #c2571a; fill: none; stroke-width: 2 }
+.dot, .name.own { fill: #c2571a } .name.own { font-weight: 650 } .name.other { fill: #7d8794 }
+@media (prefers-color-scheme: dark) {
+ text { fill: #ddd } .tick, .title { fill: #aaa } .grid { stroke: #444 } path.other { stroke: #5d6673 } }
 """
 BEHIND = ("relu", "gated")
 
@@ -23,13 +26,19 @@ def plot(rows: Sequence[Row], name: str) -> str:
     """A whole SVG file."""
     x, y = Scale(1.0, 16.0, 44.0, WIDTH - 70, True), Scale(0.0, 1.0, HEIGHT - 44, 24.0)
     parts = [tag("style", Markup(STYLE)), *_axes(x, y)]
-    for variant in [other for other in BEHIND if other != name] + [name]:
+    drawn = [other for other in BEHIND if other != name] + [name]
+    lines = {
+        variant: [(x(l0), y(value)) for l0, value in _line([row for row in rows if row["variant"] == variant])]
+        for variant in drawn
+    }
+    labels = Labels(44, 24, WIDTH, HEIGHT - 46)
+    for places in lines.values():
+        labels.avoid_line(places)
+    for variant, places in lines.items():
         kind, own = ("own" if variant == name else "other"), [row for row in rows if row["variant"] == variant]
-        places = [(x(l0), y(value)) for l0, value in _line(own)]
         parts.append(path(places, class_=kind))
         if places:
-            end = max(places)
-            parts.append(tag("text", variant, x=end[0] + 6, y=end[1] + 4))
+            parts.append(labels.text(variant, *max(places), class_=f"name {kind}"))
         if variant == name:
             parts += [
                 tag("circle", cx=x(row["l0"]), cy=y(row["explained_variance"]), r=2.2, class_="dot")

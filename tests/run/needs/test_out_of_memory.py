@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -117,8 +118,11 @@ def test_evaluation(write, tmp_path: Path) -> None:
     write_tiny_llama(tmp_path)
     assert main(["harvest", str(path), "--out", str(out)]) == 0
     save_untrained(path, out, dials)
-    found = advice(limited(220 * MIB, "evaluate", path, "--out", out, transformers=True))
-    assert "sweep.topk" in found
+    for room in (220, 190, 260, 170):
+        done = limited(room * MIB, "evaluate", path, "--out", out, transformers=True)
+        if done.returncode != -signal.SIGABRT:  # the allocator of tokenizers, which aborts where it is the one that finds no memory
+            break
+    assert "sweep.topk" in advice(done)
     assert not leftovers(out)
     assert not (out / "evaluation.json").exists()
 
