@@ -51,10 +51,9 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_sites_are_harvested_once_and_each_has_a_run(measured: Path) -> None:
-    assert sorted(path.name for path in (measured / "activations").iterdir() if path.is_dir()) == [
-        "mlp_out.1",
-        "resid_post.1",
-    ]
+    stores = [path for path in (measured / "activations").iterdir() if path.is_dir()]
+    assert len(stores) == 2
+    assert {(measured / place / "activations").resolve() for place in ("resid", "mlp")} == {measured / "activations"}
     found = gated_pareto.result(measured, ["resid", "mlp"])
     assert [row["site"] for row in found["records"]] == ["resid_post.1"] * 4 + ["mlp_out.1"] * 4
     for said in found["summary"].values():
