@@ -8,7 +8,7 @@ import tyro
 
 from assay.cli.arguments import Switch, print_json
 
-Kind = Literal["dictionaries", "metrics", "edits", "recipes", "sites"]
+Kind = Literal["dictionaries", "metrics", "tasks", "edits", "recipes", "sites"]
 
 
 def run(kind: Annotated[Kind | None, tyro.conf.Positional] = None, model: str = "smollm2", json: Switch = False) -> int:
@@ -19,7 +19,7 @@ def run(kind: Annotated[Kind | None, tyro.conf.Positional] = None, model: str = 
         model: Model whose sites are listed.
         json: Print as JSON.
     """
-    kinds = [kind] if kind else ["dictionaries", "metrics", "edits", "recipes"]
+    kinds = [kind] if kind else ["dictionaries", "metrics", "tasks", "edits", "recipes"]
     found = {each: _members(each, model) for each in kinds}
     if json:
         print_json(found)
@@ -36,6 +36,8 @@ def _members(kind: str, model: str) -> dict[str, str]:
 
         network = load_language_model(model).model
         return {name: str(locate(network, name)) for name in list_sites(network)}
+    if kind == "tasks":
+        return _tasks()
     registry: Any
     if kind == "dictionaries":
         from assay.dictionary import Dictionary
@@ -52,6 +54,18 @@ def _members(kind: str, model: str) -> dict[str, str]:
     else:
         from assay.run import recipes as registry
     return {name: _first_line(registry.named(name)) for name in registry.names()}
+
+
+def _tasks() -> dict[str, str]:
+    """Each task, and below it its scores with their formulas."""
+    from assay.task import Task
+
+    found: dict[str, str] = {}
+    for name in Task.registry.names():
+        task = Task.registry.named(name)
+        found[name] = _first_line(task)
+        found |= {f"  {name} {score}": kind.formula for score, kind in task.scores.items()}
+    return found
 
 
 def _first_line(member: Any) -> str:

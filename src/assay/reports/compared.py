@@ -33,6 +33,10 @@ def text(comparison: Comparison, *, whole: bool = False) -> str:
             kind = quantity(matched.metric, [matched.first.estimate, matched.second.estimate])
             values = (matched.first, matched.second, matched.difference)
             table.append([visible(kind.label), *(_shown(value, kind.decimals + 1) for value in values)])
+    for tried in comparison.tasks:
+        table.append(
+            [visible(tried.metric), *(_shown(value, 3) for value in (tried.first, tried.second, tried.difference))]
+        )
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines += [
         "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table

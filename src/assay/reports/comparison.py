@@ -20,9 +20,10 @@ from assay.analysis.bootstrap import Drawing, Interval, interval
 from assay.analysis.by_document import summed
 from assay.config import Config
 from assay.errors import ConfigError
-from assay.record import Record
+from assay.record import Outcome, Record
 from assay.reports.matching import Range, common, middle
 from assay.reports.quantities import EXPLAINED, L0, LOSS_MEAN, LOSS_ZERO
+from assay.reports.tried import Matched, compare_tasks
 
 LEADING = (LOSS_ZERO.key, LOSS_MEAN.key, EXPLAINED.key)
 """Of these, higher being better, the first that both sides have decides about dominance and about the ratio of L0."""
@@ -30,19 +31,6 @@ PLACES, VALUES = 33, 17
 """L0 at which dominance is looked for, and values at which L0 is compared."""
 
 Sums = Mapping[str, Float[Tensor, "G Q"]]
-
-
-class Matched(Config):
-    """A number of both sides."""
-
-    metric: str
-    """Its name."""
-    first: Interval
-    """Of the first side."""
-    second: Interval
-    """Of the second side."""
-    difference: Interval
-    """First less second, in the same draws."""
 
 
 class Ratio(Config):
@@ -98,6 +86,8 @@ class Comparison(Config):
     """None where the sides share no value of the loss recovered."""
     dominance: Dominance | None
     """None where the sides share no stretch of L0."""
+    tasks: tuple[Matched, ...] = ()
+    """Every score of a task that both sides were tried on, at the arms that were tried."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +98,8 @@ class Side:
     arms: tuple[tuple[Record, Sums], ...]
     text: str
     """Digest of the documents."""
+    outcomes: tuple[Outcome, ...] = ()
+    """What tasks found of these arms."""
 
     @property
     def documents(self) -> int:
@@ -153,6 +145,7 @@ def compare(first: Side, second: Side, drawing: Drawing = Drawing()) -> Comparis
         metrics=tuple(_matched(name, lines, l0) for name in (([] if bounds else [L0.key]) + names)),
         l0_ratio=_ratio(leading, lines) if leading else None,
         dominance=_dominance(leading, lines, bounds) if leading and bounds and bounds[0] < bounds[1] else None,
+        tasks=compare_tasks(first.outcomes, second.outcomes, drawing),
     )
 
 

@@ -9,7 +9,7 @@ from pydantic import NonNegativeInt, computed_field, field_serializer, field_val
 
 from assay.analysis.examples import LatentPage
 from assay.config import Config
-from assay.record import Number, Record
+from assay.record import Number, Outcome, Record
 from assay.reports import findings
 from assay.reports.comparison import Comparison
 
@@ -88,6 +88,8 @@ class Report(Config):
     """One a dictionary; in JSON each is one flat table."""
     baselines: tuple[Record, ...] = ()
     """Dictionaries that learnt nothing, measured beside the others."""
+    outcomes: tuple[Outcome, ...] = ()
+    """What tasks found."""
     comparisons: tuple[Comparison, ...] = ()
     """Families against each other, with intervals."""
     curves: dict[str, Curve] = {}

@@ -19,6 +19,7 @@ from assay.analysis.examples import Example, LatentPage
 from assay.reports import compared, findings, plot, table, tokens
 from assay.reports.document import Report
 from assay.reports.families import Family, dial, families
+from assay.reports.outcomes import tried
 from assay.reports.quantities import EXPLAINED, GAMMA, LOSS_MEAN, LOSS_ZERO, MAIN, number, significant
 from assay.reports.svg import marker, tag
 
@@ -40,6 +41,7 @@ def render(report: Report) -> str:
         key_figures=findings.key_figures(report.records),
         comparisons=[compared.text(comparison) for comparison in report.comparisons],
         limits=findings.limits(report.records) + _about_latents(report),
+        tried=tried(report.outcomes) if report.outcomes else None,
         frontiers=_frontiers(report, groups),
         curves=_curves(report, groups),
         densities=_densities(report, groups),

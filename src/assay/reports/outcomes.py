@@ -3,30 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from assay.record import Outcome
 from assay.reports.quantities import UNDEFINED, number
 from assay.reports.tokens import visible
 
 
-def outcome_table(outcomes: Sequence[Outcome]) -> str:
-    """Tasks one under another, each with its scores in its own order; arms in the order in which they were tried."""
-    arms = list(dict.fromkeys(outcome.arm for outcome in outcomes))
+@dataclass(frozen=True)
+class Tried:
+    """A table of what tasks found."""
+
+    arms: tuple[str, ...]
+    """In the order in which they were tried."""
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+    """Task and score, and a number an arm."""
+    refused: tuple[str, ...]
+    """Why tasks gave no number."""
+
+
+def tried(outcomes: Sequence[Outcome]) -> Tried:
+    """Tasks one under another, each with its scores in its own order."""
+    arms = tuple(dict.fromkeys(outcome.arm for outcome in outcomes))
     found = {(outcome.task, outcome.arm): outcome for outcome in outcomes}
-    lines, refused = [["", *map(visible, arms)]], []
+    rows, refused = [], []
     for task in dict.fromkeys(outcome.task for outcome in outcomes):
         here = [found.get((task, arm)) for arm in arms]
         scores = dict.fromkeys(score for each in here if each for score in each.scores)
-        lines += [[visible(f"{task} {score}"), *(_cell(each, score) for each in here)] for score in scores]
-        refused += [
-            f"{task} is not applicable: {why}" for why in dict.fromkeys(o.not_applicable for o in here if o) if why
-        ]
+        rows += [(f"{task} {score}", tuple(_cell(each, score) for each in here)) for score in scores]
+        reasons = dict.fromkeys(each.not_applicable for each in here if each and each.not_applicable)
+        refused += [f"{task} is not applicable: {reason}" for reason in reasons]
+    return Tried(arms, tuple(rows), tuple(refused))
+
+
+def outcome_table(outcomes: Sequence[Outcome]) -> str:
+    """The table as aligned text for a terminal."""
+    found = tried(outcomes)
+    lines = [("", *map(visible, found.arms)), *((visible(name), *cells) for name, cells in found.rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     table = [
         "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]).rstrip()
         for line in lines
     ]
-    return "\n".join([*table, *map(visible, refused)])
+    return "\n".join([*table, *map(visible, found.refused)])
 
 
 def _cell(outcome: Outcome | None, score: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,20 @@ from assay import __version__
 from assay.activations import ActivationStore
 from assay.errors import CorruptData
 from assay.metric import Metric
-from assay.record import machine
+from assay.record import Outcome, machine
 from assay.reports import Explanation
 from assay.run.settings import Run
+from assay.task import Task
+
+
+def explain_tasks(outcomes: Sequence[Outcome]) -> dict[str, Explanation]:
+    """Unit, direction and formula of every score that tasks gave; of tasks that are not installed here, nothing."""
+    names = [name for name in dict.fromkeys(outcome.task for outcome in outcomes) if name in Task.registry.names()]
+    return {
+        f"{name} {score}": Explanation(unit=kind.unit, better=kind.better, formula=kind.formula)
+        for name in names
+        for score, kind in Task.registry.named(name).scores.items()
+    }
 
 
 def explain_metrics() -> dict[str, Explanation]:

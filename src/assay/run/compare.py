@@ -66,10 +66,12 @@ def _of_run(folder: Path, whose: str) -> list[Offer]:
     found = []
     for family in families(measured.records):
         pairs = tuple((record, arms.get(record.arm, {})) for record in family.records)
-        side = Side(f"{family.label}{whose}", pairs, sums.text)
+        tried = tuple(outcome for outcome in measured.outcomes if outcome.arm in family.arms)
+        side = Side(f"{family.label}{whose}", pairs, sums.text, tried)
         found.append(Offer(side, (side.label, family.label, family.records[0].variant), is_family=True))
     for record in (*measured.baselines, *measured.records):
-        side = Side(f"{record.arm}{whose}", ((record, arms.get(record.arm, {})),), sums.text)
+        tried = tuple(outcome for outcome in measured.outcomes if outcome.arm == record.arm)
+        side = Side(f"{record.arm}{whose}", ((record, arms.get(record.arm, {})),), sums.text, tried)
         found.append(Offer(side, (side.label, record.arm, record.variant)))
     return found
 

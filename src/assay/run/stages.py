@@ -42,7 +42,7 @@ from assay.ops import kernels
 from assay.ranks import is_first
 from assay.reports import Histogram, Report, write_report
 from assay.run import kept
-from assay.run.about import describe_run, explain_metrics
+from assay.run.about import describe_run, explain_metrics, explain_tasks
 from assay.run.baselines import baselines
 from assay.run.compare import compare_runs
 from assay.run.kept import DOCUMENTS, EVALUATION, LATENTS, TIMINGS, TRAINING
@@ -328,9 +328,10 @@ def run_report(workspace: Workspace, command: str) -> Path:
         title=workspace.run.title or f"{workspace.run.name}: dictionaries of {workspace.run.model.name}",
         command=command,
         provenance=describe_run(workspace.run, workspace.store, workspace.store_folders()[0]),
-        metrics=explain_metrics(),
+        metrics=explain_metrics() | explain_tasks(measured.outcomes),
         records=measured.records,
         baselines=measured.baselines,
+        outcomes=measured.outcomes,
         comparisons=tuple(compare_runs([workspace.folder])),
         curves=kept.read_curves(workspace.folder),
         densities=measured.densities,

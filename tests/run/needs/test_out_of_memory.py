@@ -120,7 +120,9 @@ def test_evaluation(write, tmp_path: Path) -> None:
     save_untrained(path, out, dials)
     for room in (220, 190, 260, 170):
         done = limited(room * MIB, "evaluate", path, "--out", out, transformers=True)
-        if done.returncode != -signal.SIGABRT:  # the allocator of tokenizers, which aborts where it is the one that finds no memory
+        if (
+            done.returncode != -signal.SIGABRT
+        ):  # the allocator of tokenizers, which aborts where it is the one that finds no memory
             break
     assert "sweep.topk" in advice(done)
     assert not leftovers(out)

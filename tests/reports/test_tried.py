@@ -1,0 +1,52 @@
+"""What tasks found, compared: the same items drawn for both sides, plain numbers where items differ, and reasons in place of numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+from assay.analysis.bootstrap import Drawing
+from assay.record import Outcome
+from assay.reports import outcome_table
+from assay.reports.tried import compare_tasks
+
+DRAWING = Drawing(draws=400)
+
+
+def outcome(
+    arm: str, values: dict[str, float | None], items: dict[str, list[float]] | None = None, why: str = ""
+) -> Outcome:
+    kept = {name: tuple(each) for name, each in (items or {}).items()}
+    return Outcome(task="probe", arm=arm, inputs="", scores=values, items=kept, not_applicable=why)
+
+
+def test_what_is_hard_for_both_cancels() -> None:
+    hard = [float(place % 2) for place in range(40)]
+    better = [value + 0.1 for value in hard]
+    first, second = outcome("a", {"k1": 0.6}, {"k1": better}), outcome("b", {"k1": 0.5}, {"k1": hard})
+    (found,) = compare_tasks([first], [second], DRAWING)
+    assert found.metric == "probe k1"
+    assert found.difference.low == pytest.approx(0.1)
+    assert found.difference.high == pytest.approx(0.1)
+    assert found.first.low is not None
+    assert found.first.low < 0.55
+
+
+def test_other_items_give_no_interval() -> None:
+    first, second = outcome("a", {"k1": 0.6}, {"k1": [0.5, 0.7]}), outcome("b", {"k1": 0.5}, {"k1": [0.5]})
+    (found,) = compare_tasks([first], [second], DRAWING)
+    assert (found.difference.estimate, found.difference.low) == (pytest.approx(0.1), None)
+
+
+def test_several_arms_of_a_side_are_meaned_and_undefined_ones_left_out() -> None:
+    side = [outcome("a", {"k1": 0.6, "k2": None}), outcome("b", {"k1": 0.8, "k2": None})]
+    (found,) = compare_tasks(side, [outcome("c", {"k1": 0.5, "k2": 0.1})], DRAWING)
+    assert found.first.estimate == pytest.approx(0.7)
+
+
+def test_the_table_has_a_column_an_arm_and_the_reasons_below() -> None:
+    table = outcome_table([outcome("a", {"k1": 0.25}), outcome("b", {}, why="3 letters, 20 are needed")])
+    assert table.splitlines() == [
+        "              a  b",
+        "probe k1  0.250  –",
+        "probe is not applicable: 3 letters, 20 are needed",
+    ]
