@@ -46,10 +46,10 @@ class Scores:
 
     values: Mapping[str, float]
     """By name, for every name in `Task.scores`; NaN where it is not defined."""
-    items: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    """Values of single items (texts, letters, latents), for scores that are their means and where dictionaries share the items."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """Whatever a reader may ask next (by class, by quantile, by latent), as JSON."""
+    items: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Values of single items (texts, letters, latents), for scores that are their means and where dictionaries share the items."""
 
 
 @dataclass(frozen=True)
