@@ -98,12 +98,29 @@ def raw_atoms(dictionary: Dictionary) -> Float[Tensor, "L D"]:
     return (dictionary.atoms.detach() * scale).cpu().double()
 
 
-@torch.no_grad()
 def read_texts(language_model: LanguageModel, site: Site, texts: Sequence[str], most: int) -> TextRows:
     """The activations of the first `most` tokens of each text. Raises what `sites.capture` raises."""
-    model, tokenizer = language_model.model, language_model.tokenizer
-    tokens = [ids[:most] for ids in tokenizer(list(texts), return_attention_mask=False, verbose=False)["input_ids"]]
-    keep = [_kept(ids, tokenizer) for ids in tokens]
+    special = set(language_model.tokenizer.all_special_ids)
+    tokens = [ids[:most] for ids in _tokens(language_model, texts)]
+    keep = [[place > 0 and token not in special for place, token in enumerate(ids)] for ids in tokens]
+    return _read(language_model, site, tokens, keep)
+
+
+def read_last(language_model: LanguageModel, site: Site, texts: Sequence[str]) -> TextRows:
+    """The activation of the last token of each text: one row a text. Raises what `sites.capture` raises."""
+    tokens = _tokens(language_model, texts)
+    return _read(language_model, site, tokens, [[*[False] * (len(ids) - 1), True] for ids in tokens])
+
+
+def _tokens(language_model: LanguageModel, texts: Sequence[str]) -> list[list[int]]:
+    return language_model.tokenizer(list(texts), return_attention_mask=False, verbose=False)["input_ids"]
+
+
+@torch.no_grad()
+def _read(
+    language_model: LanguageModel, site: Site, tokens: Sequence[Sequence[int]], keep: Sequence[Sequence[bool]]
+) -> TextRows:
+    model = language_model.model
     lengths = torch.tensor([sum(of_text) for of_text in keep])
     starts = lengths.cumsum(0) - lengths
     rows: Tensor | None = None
@@ -156,11 +173,6 @@ def read_labelled(
         rows = read_texts(language_model, site, labelled.texts, most)
         kept[key] = Read(labelled, rows, rows.pooled(), torch.tensor(labelled.is_test))
     return kept[key]
-
-
-def _kept(ids: list[int], tokenizer: Any) -> list[bool]:
-    special = set(tokenizer.all_special_ids)
-    return [position > 0 and token not in special for position, token in enumerate(ids)]
 
 
 def _origin(texts: Sequence[int], positions: int) -> Tensor:
