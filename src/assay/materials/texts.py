@@ -68,16 +68,23 @@ def _packaged(name: str) -> Iterator[str]:
 
 def read_table(path: Path, name: str) -> Iterator[str]:
     """The column "text" of a packed table of the material `name`. Raises CorruptData."""
+    return (text for (text,) in read_columns(path, name, ("text",)))
+
+
+def read_columns(path: Path, name: str, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Some columns of a packed table of the material `name`, row by row; rows that are too short are left out. Raises CorruptData."""
     try:
         most = LINE_LIMIT + UNPACKED_RATIO * path.stat().st_size
         with bz2.open(path, "rt", encoding="utf-8", newline="") as packed:
             rows = csv.reader(_bounded(packed, most), strict=True)
-            column = next(rows, []).index("text")
-            yield from (row[column] for row in rows if len(row) > column)
+            header = next(rows, [])
+            places = [header.index(column) for column in columns]
+            yield from (tuple(row[place] for place in places) for row in rows if len(row) > max(places))
     except (OSError, EOFError, ValueError, csv.Error) as error:
         raise CorruptData(
             f"{path} cannot be read as a table ({error!r})",
-            expected='CSV in UTF-8, packed with bzip2, with a column "text"',
+            expected=f"CSV in UTF-8, packed with bzip2, with {'a column' if len(columns) == 1 else 'columns'} "
+            + ", ".join(f'"{column}"' for column in columns),
             do=f"`assay materials --refetch {name}` makes it anew.",
         ) from None
 
