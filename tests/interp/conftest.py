@@ -1,0 +1,13 @@
+"""A bench of a language model of a few words."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory):
+    """The site is what block 0 reads: the embedding, of which a latent can know exactly which token it is."""
+    from tests.interp.tiny_bench import tiny_bench
+
+    return tiny_bench(tmp_path_factory.mktemp("bench"))
