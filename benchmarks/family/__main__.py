@@ -4,7 +4,7 @@ python -m benchmarks.family                          planted data and the demo's
 python -m benchmarks.family planted --only gated,relu    some, measured again
 python -m benchmarks.family page                     docs/dictionaries.md and a page a variant, nothing measured
 
-Results are saved after each variant and seed; an interrupted run goes on.
+Results are saved after each variant; an interrupted run goes on.
 """
 
 from __future__ import annotations
@@ -40,31 +40,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measure(part: str, names: Sequence[str], *, again: bool) -> None:
     """Add what is missing to the results of a part, or measure some variants again."""
-    real = Real(ROOT / "build" / "family") if part == "real" else None
+    points = Real(ROOT / "build" / "family").points if part == "real" else planted.points
     for name in names:
-        dials: list[float] | None = None
-        for seed in SEEDS:
-            known = [row for row in results.read(FILES[part])["rows"] if (row["variant"], row["seed"]) == (name, seed)]
-            if known and not again:
-                continue
-            started, variant = time.perf_counter(), Dictionary.registry.named(name)
-            try:
-                if real is None:
-                    rows = planted.points(variant, seed)
-                else:
-                    dials = dials or real.dials(variant)
-                    rows = list(real.points(variant, seed, dials))
-            except AssayError as error:
-                results.say(f"{part} {name} seed {seed}: {error.got}")
-                continue
-            save(part, name, seed, rows)
-            results.say(f"{part} {name} seed {seed}: {time.perf_counter() - started:.0f} s")
+        known = {row["seed"] for row in results.read(FILES[part])["rows"] if row["variant"] == name}
+        seeds = [seed for seed in SEEDS if again or seed not in known]
+        if not seeds:
+            continue
+        started, variant = time.perf_counter(), Dictionary.registry.named(name)
+        try:
+            rows = list(points(variant, seeds))
+        except AssayError as error:
+            results.say(f"{part} {name}: {error.got}")
+            continue
+        save(part, name, rows)
+        results.say(f"{part} {name}: {time.perf_counter() - started:.0f} s")
 
 
-def save(part: str, name: str, seed: int, rows: Sequence[Row]) -> None:
-    """Put the rows of a variant and a seed in the place of older ones."""
+def save(part: str, name: str, rows: Sequence[Row]) -> None:
+    """Put the rows of a variant and of seeds in the place of older ones."""
+    seeds = {row["seed"] for row in rows}
     meta = results.describe("benchmarks.family", [part])
-    results.drop(FILES[part], lambda row: (row["variant"], row["seed"]) == (name, seed))
+    results.drop(FILES[part], lambda row: row["variant"] == name and row["seed"] in seeds)
     results.save(FILES[part], rows, KEY, meta)
 
 

@@ -6,6 +6,7 @@ the dial moves.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -24,8 +25,13 @@ KEYS = ("explained_variance", "mmcs", "f1", "dead", "gamma")
 TRAIN = TrainConfig(steps=600, learning_rate=5e-3, log_every=600)
 
 
-def points(variant: type[Dictionary], seed: int) -> list[Row]:
-    """A row for each place on the dial that its settings allow."""
+def points(variant: type[Dictionary], seeds: Sequence[int]) -> Iterator[Row]:
+    """A row for each seed, which decides about data and dictionaries, and each place on the dial that the settings allow."""
+    for seed in seeds:
+        yield from _of_seed(variant, seed)
+
+
+def _of_seed(variant: type[Dictionary], seed: int) -> list[Row]:
     planted = Planted(width=48, atoms=96, active=3.0, seed=seed)
     base = variant.Config(seed=seed).resized(d_in=planted.width, width=WIDTH)
     arms = {}

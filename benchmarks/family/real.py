@@ -6,7 +6,7 @@ these are trained on every seed, and measured inside the model on held-out docum
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -51,12 +51,12 @@ class Real:
         run_harvest(self.workspace)
         return self.workspace.store
 
-    def trained(self, base: Dictionary.Config, dials: list[float]) -> dict[float, Dictionary]:
-        """A dictionary for each dial, on one stream."""
-        arms = {f"{dial:g}": base.revised({base.dial: dial}).build() for dial in dials}
+    def trained(self, wanted: Sequence[Dictionary.Config]) -> list[Dictionary]:
+        """Dictionaries of these settings, on one stream."""
+        arms = {str(place): settings.build() for place, settings in enumerate(wanted)}
         for _ in train(arms, self.store, TRAIN):
             pass
-        return dict(zip(dials, arms.values(), strict=True))
+        return list(arms.values())
 
     @torch.no_grad()
     def l0(self, dictionary: Dictionary) -> float:
@@ -69,16 +69,19 @@ class Real:
         tried = [
             dial for dial in grid(base, PILOT_COUNTS, PILOT_OCTAVES) if not isinstance(dial, int) or dial <= base.width
         ]
-        found = {dial: self.l0(dictionary) for dial, dictionary in self.trained(base, tried).items()}
+        trained = self.trained([base.revised({base.dial: dial}) for dial in tried])
+        found = {dial: self.l0(dictionary) for dial, dictionary in zip(tried, trained, strict=True)}
         return dials_for(AROUND, found, isinstance(base.dial_value(), int))
 
     def settings(self, variant: type[Dictionary], seed: int) -> Dictionary.Config:
         """The defaults at the shape of the comparison."""
         return variant.Config(seed=seed).resized(d_in=self.store.width, width=WIDTH)
 
-    def points(self, variant: type[Dictionary], seed: int, dials: list[float]) -> Iterator[Row]:
-        """A row for each dial."""
-        arms = {f"{dial:g}": one for dial, one in self.trained(self.settings(variant, seed), dials).items()}
+    def points(self, variant: type[Dictionary], seeds: Sequence[int]) -> Iterator[Row]:
+        """A row for each seed and dial; all of them share the clean, the zero and the mean run of the model."""
+        bases, dials = [self.settings(variant, seed) for seed in seeds], self.dials(variant)
+        trained = self.trained([base.revised({base.dial: dial}) for base in bases for dial in dials])
+        arms = {str(place): dictionary for place, dictionary in enumerate(trained)}
         model = self.workspace.language_model.model
         found = evaluate_model(
             arms,
@@ -90,5 +93,5 @@ class Real:
             metrics=list(METRICS),
         )
         for name, evaluation in found.items():
-            figures = {said: evaluation.values[metric] for metric, said in METRICS.items()}
-            yield {"variant": variant.name, "seed": seed, "dial": arms[name].config.dial_value(), **figures}
+            figures, settings = {said: evaluation.values[metric] for metric, said in METRICS.items()}, arms[name].config
+            yield {"variant": variant.name, "seed": settings.seed, "dial": settings.dial_value(), **figures}
