@@ -66,18 +66,42 @@ def _packaged(name: str) -> Iterator[str]:
         yield from read_table(folder / member.file_name, name)
 
 
+def load_by_label(name: str, label: str) -> dict[str, list[str]]:
+    """The documents of a material by what its tables say in the column `label`; a text with two labels is left out.
+
+    Raises UnknownName, MissingMaterial, CorruptData.
+    """
+    folder, labels = fetch(name), dict[str, set[str]]()
+    for member in named(name, "text").members:
+        for text, value in read_columns(folder / member.file_name, name, "text", label):
+            if text.strip():
+                labels.setdefault(text, set()).add(value)
+    found: dict[str, list[str]] = {}
+    for text, values in labels.items():
+        if len(values) == 1:
+            found.setdefault(values.pop(), []).append(text)
+    return found
+
+
 def read_table(path: Path, name: str) -> Iterator[str]:
     """The column "text" of a packed table of the material `name`. Raises CorruptData."""
+    return (text for (text,) in read_columns(path, name, "text"))
+
+
+def read_columns(path: Path, name: str, *columns: str) -> Iterator[tuple[str, ...]]:
+    """Some columns of a packed table of the material `name`, row by row. Raises CorruptData."""
     try:
         most = LINE_LIMIT + UNPACKED_RATIO * path.stat().st_size
         with bz2.open(path, "rt", encoding="utf-8", newline="") as packed:
             rows = csv.reader(_bounded(packed, most), strict=True)
-            column = next(rows, []).index("text")
-            yield from (row[column] for row in rows if len(row) > column)
+            header = next(rows, [])
+            places = [header.index(column) for column in columns]
+            yield from (tuple(row[place] for place in places) for row in rows if len(row) > max(places))
     except (OSError, EOFError, ValueError, csv.Error) as error:
+        wanted = ", ".join(f'"{column}"' for column in columns)
         raise CorruptData(
             f"{path} cannot be read as a table ({error!r})",
-            expected='CSV in UTF-8, packed with bzip2, with a column "text"',
+            expected=f"CSV in UTF-8, packed with bzip2, with a column {wanted}",
             do=f"`assay materials --refetch {name}` makes it anew.",
         ) from None
 
