@@ -16,7 +16,7 @@ from assay.testing.known import constant
 from tests.tasks.benches import rows_alone
 
 D, ATOMS = 48, 160
-SETTINGS = MetaStructure.Config(steps=120, learning_rate=1e-2)
+SETTINGS = MetaStructure.Config(steps=60, learning_rate=2e-2)
 
 
 def directions(count: int, seed: int = 0) -> Tensor:

@@ -66,6 +66,23 @@ def _packaged(name: str) -> Iterator[str]:
         yield from read_table(folder / member.file_name, name)
 
 
+def load_by_label(name: str, label: str) -> dict[str, list[str]]:
+    """The documents of a material by what its tables say in the column `label`; a text with two labels is left out.
+
+    Raises UnknownName, MissingMaterial, CorruptData.
+    """
+    folder, labels = fetch(name), dict[str, set[str]]()
+    for member in named(name, "text").members:
+        for text, value in read_columns(folder / member.file_name, name, ("text", label)):
+            if text.strip():
+                labels.setdefault(text, set()).add(value)
+    found: dict[str, list[str]] = {}
+    for text, values in labels.items():
+        if len(values) == 1:
+            found.setdefault(values.pop(), []).append(text)
+    return found
+
+
 def read_table(path: Path, name: str) -> Iterator[str]:
     """The column "text" of a packed table of the material `name`. Raises CorruptData."""
     return (text for (text,) in read_columns(path, name, ("text",)))

@@ -1,0 +1,157 @@
+"""Unlearning: how much worse a model gets on one kind of text when latents are clamped, for hardly any loss on another kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from assay.activations.order import permutation
+from assay.activations.produce import evaluating, rows_kept
+from assay.activations.source import Inputs, TextSource, is_held_out
+from assay.analysis.unlearning import Change, unlearn
+from assay.analysis.variants import logits_of, shareable
+from assay.dictionary import Dictionary
+from assay.errors import StoreError
+from assay.materials.texts import load_by_label
+from assay.sites import capture
+from assay.task import Cost, NotApplicable, ScoreKind, Scores, Task
+
+TEXTS, LABEL, FORGET = "reviews", "category", "plot"
+"""Packaged texts, the column that says what each is, and what is to be forgotten: plots of films; reviews are to be retained."""
+AT_ONCE = 8
+"""Changes that share a forward at most."""
+
+
+class Unlearning(Task, name="unlearning", suite="probing", paper="arXiv:2410.19278"):
+    """Rise of the loss on plots of films, with latents clamped, where that on reviews of films rises by at most 1 %.
+
+    This is a toy: a model gets worse at one kind of text and not at another. What the literature measures, accuracy on the questions
+    of WMDP-bio while that on MMLU stays, needs an instruction-tuned model of 2B parameters or more; the packaged one answers neither.
+
+    Latents that fire on fewer than tau of the retain rows, the n most frequent on forget rows of them, are held at -c times their mean
+    value on forget rows wherever they fire; c counts in that mean because values of different dictionaries have no unit in common
+    (SAEBench takes 25 to 200 for all). The error term is kept. Latents are chosen on one half of the documents, losses are of the other
+    half. The best of all settings is the score, which flatters each dictionary alike; leaving the model alone is one of them, so the
+    floor is 0. A dictionary of which no latent qualifies gets no number.
+    """
+
+    scores: ClassVar[Mapping[str, ScoreKind]] = {
+        "rise": ScoreKind("loss on forget text - clean loss, the largest with rise_retain ≤ bound", "higher", "nats"),
+        "rise_retain": ScoreKind("(loss on retain text - clean loss) / clean loss, at that setting", "lower"),
+        "qualify": ScoreKind("latents with density on retain text below the largest τ that fire on forget text", "target", "latents"),
+    }  # fmt: skip
+
+    class Config(Task.Config):
+        """Settings of the search."""
+
+        thresholds: tuple[float, ...] = (0.001, 0.01)
+        """tau: largest densities on retain rows."""
+        counts: tuple[int, ...] = (10, 20)
+        """n: latents that are clamped."""
+        strengths: tuple[float, ...] = (1.0, 2.0, 4.0)
+        """c: how far below zero, in mean values."""
+        bound: float = Field(default=0.01, ge=0)
+        """Largest rise of the loss on retain text, as a share of it."""
+        rows: int = Field(default=4096, ge=1)
+        """Tokens of each text from which latents are chosen."""
+        tokens: int = Field(default=1024, ge=1)
+        """Tokens of each text whose losses are measured."""
+
+    settings: Config
+
+    def prepare(self) -> None:
+        """Activations that latents are chosen by, and contexts for the losses. Raises NotApplicable."""
+        forget, retain = self.texts()
+        chosen_by, self.contexts = zip(*(self.halves(documents) for documents in (forget, retain)), strict=True)
+        self.forget, self.retain = (self.rows(inputs) for inputs in chosen_by)
+        fewest = 1 / min(self.settings.thresholds)
+        if len(self.retain) < fewest:
+            raise NotApplicable(f"{len(self.retain)} retain rows; a density of 1 in {fewest:g} needs {fewest:g}")
+        model, first = self.bench.language_model.model, context_of(self.contexts[0], 0)
+        with evaluating(model):
+            self.together = min(shareable(model, self.bench.site, first.arguments, first.keep), AT_ONCE)
+
+    def score(self, dictionary: Dictionary) -> Scores:
+        grid = {name: getattr(self.settings, name) for name in ("thresholds", "counts", "strengths")}
+        with evaluating(self.bench.language_model.model):
+            found = unlearn(dictionary, self.forget, self.retain, self.losses, **grid)
+        details = {"forget_loss": found.forget_loss, "retain_loss": found.retain_loss}
+        if not found.tried:
+            why = f"no latent fires on forget rows and on fewer than {max(self.settings.thresholds):g} of retain rows"
+            return Scores(
+                dict(zip(self.scores, (float("nan"), float("nan"), 0.0), strict=True)), {"refused": why, **details}
+            )
+        best = found.best(self.settings.bound)
+        rises = (best.rise, best.rise_retain / found.retain_loss) if best else (0.0, 0.0)
+        values = dict(zip(self.scores, (*rises, float(found.qualify)), strict=True))
+        return Scores(
+            values, {"best": best and asdict(best), "tried": [asdict(each) for each in found.tried], **details}
+        )
+
+    def cost(self) -> tuple[Cost, Cost]:
+        settings, own = 1, self.settings
+        settings += len(own.thresholds) * len(own.counts) * len(own.strengths)
+        return Cost(to_site=2 * own.rows), Cost(to_end=2 * own.tokens * settings, seconds=2.0)
+
+    def texts(self) -> tuple[list[str], list[str]]:
+        """Documents to forget and documents to retain, of which training saw none. Raises NotApplicable."""
+        source = self.bench.held_out
+        seen = {
+            document
+            for number, document in enumerate(source.documents)
+            if source.part != "all" and not is_held_out(number, source.held_out, source.seed)
+        }
+        by_label = load_by_label(TEXTS, LABEL)
+        forget = [text for text in by_label.pop(FORGET, []) if text not in seen]
+        return forget, [text for texts in by_label.values() for text in texts if text not in seen]
+
+    def halves(self, documents: Sequence[str]) -> tuple[Inputs, Inputs]:
+        """Contexts from one half of some documents, to choose by, and from the other half, to measure. Raises NotApplicable."""
+        order = permutation(len(documents), "unlearning", self.bench.seed).tolist()
+        wanted, found = (self.settings.rows, self.settings.tokens), []
+        for half, tokens in zip((order[::2], order[1::2]), wanted, strict=True):
+            context, tokenizer = self.bench.held_out.context, self.bench.language_model.tokenizer
+            try:
+                source = TextSource(
+                    [documents[number] for number in half], tokenizer, context=context, seed=self.bench.seed
+                )
+                count = min(-(-tokens // context), len(source))
+            except StoreError as error:
+                raise NotApplicable(f"a half of {len(documents)} documents is too little text: {error}") from None
+            found.append(source.inputs(0, count))
+        return found[0], found[1]
+
+    def rows(self, inputs: Inputs) -> Float[Tensor, "N D"]:
+        """Activations at the site, a context at a time."""
+        model, site = self.bench.language_model.model, self.bench.site
+        with evaluating(model):
+            parts = (context_of(inputs, context) for context in range(len(inputs.keep)))
+            return torch.cat([rows_kept(site, capture(model, [site], **each.arguments)[site], each) for each in parts])
+
+    def losses(self, changes: Sequence[Change]) -> Float[Tensor, "C 2"]:
+        """Mean cross-entropy of the next token on both texts, for each change of the kept activations."""
+        sums, counts = torch.zeros(len(changes), 2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+        for text, inputs in enumerate(self.contexts):
+            for context in range(len(inputs.keep)):
+                each = context_of(inputs, context)
+                ids, scored = each.arguments["input_ids"], each.keep[:, :-1]
+                given = self.bench.language_model.model, self.bench.site, each.arguments, each.keep
+                for number, logits in enumerate(logits_of(*given, changes, self.together)):
+                    predicted, target = logits[:, :-1][scored].float(), ids[:, 1:][scored]
+                    sums[number, text] += F.cross_entropy(predicted, target, reduction="sum").double()
+                counts[text] += scored.sum()
+        return sums / counts
+
+
+def context_of(inputs: Inputs, number: int) -> Inputs:
+    """One context of some."""
+    one = slice(number, number + 1)
+    arguments = {name: value[one] for name, value in inputs.arguments.items()}
+    return Inputs(arguments, inputs.keep[one], inputs.origin[one])
