@@ -35,7 +35,7 @@ SILENT = 1e-8
 
 
 @dataclass(frozen=True)
-class Absorption:
+class Absorbed:
     """What became of one class."""
 
     main: tuple[int, ...]
@@ -70,7 +70,13 @@ class Words:
         """F1 of the probes on the words to test on."""
         return f1(self.probes.logits(self.x[self.test]), self.y[self.test])
 
-    def absorption(self, codes: PooledCodes, atoms: Float[Tensor, "L D"]) -> list[Absorption]:
+    def only(self, classes: Bool[Tensor, " C"]) -> Words:
+        """The same words with some of the classes."""
+        return Words(
+            self.x, self.y[:, classes], self.test, Probes(self.probes.weight[classes], self.probes.bias[classes])
+        )
+
+    def absorption(self, codes: PooledCodes, atoms: Float[Tensor, "L D"]) -> list[Absorbed]:
         """For each class its main latents, and how much others speak for them."""
         mains = self.main_latents(codes)
         return [self.absorbed(number, main, codes, atoms) for number, main in enumerate(mains)]
@@ -97,9 +103,7 @@ class Words:
             found.append(tuple(candidates[order[: self._grown(table[:, order], number)]].tolist()))
         return found
 
-    def absorbed(
-        self, number: int, main: tuple[int, ...], codes: PooledCodes, atoms: Float[Tensor, "L D"]
-    ) -> Absorption:
+    def absorbed(self, number: int, main: tuple[int, ...], codes: PooledCodes, atoms: Float[Tensor, "L D"]) -> Absorbed:
         """How much others speak for the given main latents of a class, over the words to test on that the probe gets right.
 
         Of a word let P be the projection on the unit probe w, p_l = f_l (a_l . w) that of a latent, M the sum over main latents, and A that
@@ -111,7 +115,7 @@ class Words:
         cosine = (along / atoms.norm(dim=1).clamp_min(1e-12)).abs()
         right = self.test & self.y[:, number] & (self.probes.logits(self.x)[:, number] > 0)
         if not main or not right.any():
-            return Absorption(main, 0.0, int(right.sum()), float("nan"), float("nan"))
+            return Absorbed(main, 0.0, int(right.sum()), float("nan"), float("nan"))
         whole = (self.x.double()[right] - self.x[~self.test].double().mean(0)) @ unit
         of_main = codes.columns(torch.tensor(main))
         carried = (of_main[right] * along[list(main)]).sum(1)
@@ -123,7 +127,7 @@ class Words:
         largest = (codes.columns(somewhat)[right] * along[somewhat]).clamp_min(0)
         largest = torch.cat([largest, torch.zeros(len(largest), 1).double()], 1).amax(1)
         silent = (of_main[right].abs() < SILENT).all(1)
-        return Absorption(
+        return Absorbed(
             main=main,
             main_f1=self._f1_of(of_main, number),
             words=int(right.sum()),
