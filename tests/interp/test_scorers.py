@@ -10,14 +10,13 @@ from assay.interp.agreement import agreement, auc, correlation, mean_over_latent
 from assay.interp.judge import Judge, RuleJudge, Shown, shown
 from assay.interp.scorers import detection, fuzzing, intruder, shuffled, similarity, simulation
 from assay.interp.windows import WindowSettings, find_windows
-from tests.interp.planted_text import planted
 
 JUDGE = RuleJudge()
 
 
 @pytest.fixture(scope="module")
-def known():
-    rules, corpus, dictionary = planted()
+def known(planted_text):
+    rules, corpus, dictionary = planted_text
     return list(
         zip(rules, find_windows(dictionary, corpus, WindowSettings(), latents=range(len(rules))).latents, strict=True)
     )

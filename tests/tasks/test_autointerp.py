@@ -14,7 +14,7 @@ from assay.tasks.autointerp import AutoInterp
 from assay.testing.known import constant
 from tests.interp.tiny_bench import one_latent_a_word, tiny_bench
 
-SETTINGS = AutoInterp.Config(windows=WindowSettings(length=6, least=10))
+SETTINGS = AutoInterp.Config(windows=WindowSettings(length=6, least=10, explaining=4))
 
 
 @pytest.fixture(scope="module")
