@@ -23,10 +23,10 @@ LEAST_GAIN = 0.01
 """By how much another token must raise F1 to be listed."""
 LEAST_GAIN_OF_TWO = 0.02
 """By how much a second clause must raise F1."""
-STARTS = 12
+STARTS = 6
 """Best single clauses to which a second one is sought."""
 LIKELY = 4
-"""Endings, pairs and triples of tokens that are looked at more closely."""
+"""Classes, endings, pairs and triples of tokens that are looked at more closely."""
 NO_TOKEN = -1
 
 REACHES = (0, 1, 3, 7, 15, 31)
@@ -100,9 +100,9 @@ class _Text:
             yield scored(self._among(tokens)[self.token], OneOf(self._texts(tokens)))
         if len(earlier := self._best_set(self.before, within, hits, fired)):
             yield scored(self._among(earlier)[self.before], After(self._texts(earlier)))
-        for kind, table in self._kinds:
+        for kind, table in self._likely(*self._kinds, within, hits, fired):
             yield scored(table[self.token], OfKind(kind))
-        for text, table in self._likely_suffixes(within, hits, fired):
+        for text, table in self._likely(*self._suffixes, within, hits, fired):
             yield scored(table[self.token], Suffix(text))
         for phrase, holds in self._likely_phrases(within, hits, fired):
             yield scored(holds, Phrase(self._texts(phrase)))
@@ -144,8 +144,9 @@ class _Text:
         return table
 
     @cached_property
-    def _kinds(self) -> list[tuple[str, np.ndarray]]:
-        return [(kind, np.array([holds(piece) for piece in self.vocabulary])) for kind, holds in KINDS.items()]
+    def _kinds(self) -> tuple[list[str], np.ndarray]:
+        """Classes, and which tokens are of them [S V]."""
+        return list(KINDS), np.array([[holds(piece) for piece in self.vocabulary] for holds in KINDS.values()])
 
     @cached_property
     def _suffixes(self) -> tuple[list[str], np.ndarray]:
@@ -164,14 +165,14 @@ class _Text:
             table[row, tokens] = True
         return list(several), table
 
-    def _likely_suffixes(self, within: np.ndarray, hits: int, fired: int) -> Iterator[tuple[str, np.ndarray]]:
-        endings, table = self._suffixes
-        hit, there = (
-            table.astype(np.float32) @ part.astype(np.float32)
-            for part in self._counts(self.token, within, len(self.vocabulary))
-        )
+    def _likely(
+        self, names: list[str], table: np.ndarray, within: np.ndarray, hits: int, fired: int
+    ) -> Iterator[tuple[str, np.ndarray]]:
+        """The sets of tokens [S V] that raise F1 the most."""
+        counts = self._counts(self.token, within, len(self.vocabulary))
+        hit, there = (table.astype(np.float32) @ part.astype(np.float32) for part in counts)
         for row in np.argsort(-self._f1(hits + hit, fired + there), kind="stable")[:LIKELY]:
-            yield endings[row], table[row]
+            yield names[row], table[row]
 
     @cached_property
     def _phrases(self) -> list[tuple[np.ndarray, np.ndarray]]:
