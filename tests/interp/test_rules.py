@@ -13,7 +13,7 @@ from assay.interp.rules import KINDS, After, OfKind, OneOf, Phrase, Positions, R
 from assay.interp.scorers import detection
 from assay.interp.search import find_rule
 from assay.interp.windows import WindowSettings, find_windows
-from tests.interp.planted_text import RULES, one_latent_a_dimension, planted
+from tests.interp.planted_text import RULES, one_latent_a_dimension
 
 CLAUSES = [
     OneOf((" film", " movie")),
@@ -81,9 +81,9 @@ def test_what_is_no_rule_is_told_so(text):
         parse(text)
 
 
-def test_planted_rules_are_found_from_windows():
-    rules, corpus, dictionary = planted()
-    windows = find_windows(dictionary, corpus, WindowSettings(), latents=range(len(rules)))
+def test_planted_rules_are_found_from_windows(planted_text):
+    rules, corpus, dictionary = planted_text
+    windows = find_windows(dictionary, corpus, WindowSettings(explaining=6), latents=range(len(rules)))
     assert not windows.skipped
     found = [find_rule(each.train) for each in windows.latents]
     assert all(one is not None and one.f1 > 0.9 for one in found)
@@ -95,18 +95,18 @@ def test_planted_rules_are_found_from_windows():
     assert str(found[1].rule) in (RULES[1], "fires on the end of ' the' + ' cast'")
 
 
-def test_rules_about_noise_do_not_hold_on_other_text():
-    _, corpus, _ = planted()
+def test_rules_about_noise_do_not_hold_on_other_text(planted_text):
+    _, corpus, _ = planted_text
     noise = torch.rand(len(corpus), 8, generator=torch.Generator().manual_seed(0))
     corpus = replace(corpus, activations=noise * (noise > 0.98))
-    latents = find_windows(one_latent_a_dimension(8), corpus, WindowSettings()).latents
+    latents = find_windows(one_latent_a_dimension(8), corpus, WindowSettings(explaining=6)).latents
     assert len(latents) == 8
     rules = [find_rule(each.train) for each in latents]
     judged = [detection(RuleJudge(), str(one.rule), each.test) for one, each in zip(rules, latents, strict=True) if one]
     assert sum(one.balanced_accuracy for one in judged) / len(judged) <= 0.55
 
 
-def test_nothing_is_found_where_nothing_fires():
-    _, corpus, dictionary = planted()
-    (each,) = find_windows(dictionary, corpus, WindowSettings(), latents=[0]).latents
+def test_nothing_is_found_where_nothing_fires(planted_text):
+    _, corpus, dictionary = planted_text
+    (each,) = find_windows(dictionary, corpus, WindowSettings(explaining=6), latents=[0]).latents
     assert find_rule([window for window in each.train if window.kind != "active"]) is None

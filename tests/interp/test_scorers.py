@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
 from assay.errors import ConfigError
-from assay.interp.agreement import agreement, auc, correlation, mean_over_latents
-from assay.interp.judge import Judge, RuleJudge, Shown, shown
+from assay.interp.agreement import agreement, auc, correlation, mann_whitney, mean_over_latents
+from assay.interp.judge import EmbeddingJudge, Judge, RuleJudge, Shown, shown
 from assay.interp.scorers import detection, fuzzing, intruder, shuffled, similarity, simulation
 from assay.interp.windows import WindowSettings, find_windows
-from tests.interp.planted_text import planted
 
 JUDGE = RuleJudge()
 
 
 @pytest.fixture(scope="module")
-def known():
-    rules, corpus, dictionary = planted()
+def known(planted_text):
+    rules, corpus, dictionary = planted_text
     return list(
         zip(rules, find_windows(dictionary, corpus, WindowSettings(), latents=range(len(rules))).latents, strict=True)
     )
@@ -107,6 +109,20 @@ def test_an_intruder_is_found_by_a_judge_that_looks_and_by_chance_by_one_that_do
     assert intruder(Looks(), each.test[:3]) is None
 
 
+def test_the_embedding_judge_finds_windows_by_likeness(known):
+    def embed(texts):
+        words = torch.tensor(
+            [[float(text.count(word)) for word in (" film", " movie", " Paris")] + [0.01] for text in texts]
+        )
+        return torch.nn.functional.normalize(words, dim=-1)
+
+    judge = EmbeddingJudge(SimpleNamespace(embed=embed))
+    rule, each = known[0]
+    assert similarity(judge, rule, each.test) > 0.9
+    assert similarity(judge, "", each.test) == 0.5
+    assert intruder(judge, each.test) > 0.6
+
+
 def test_breakdowns_are_by_quantile_and_by_kind(known):
     rule, each = known[0]
     found = detection(JUDGE, rule, each.test)
@@ -150,3 +166,10 @@ def test_a_judge_says_what_it_cannot_do(known):
 def test_marks_stand_around_runs_of_tokens():
     assert Shown((" a", " b", " c", " d"), 0, (True, True, False, True)).marked == "<< a b>> c<< d>>"
     assert Shown((" a", " b"), 0).marked == Shown((" a", " b"), 0).text == " a b"
+
+
+def test_mann_whitney_is_its_formula_with_ties():
+    above, below = [0.5, 0.7, 0.7, 0.9], [0.1, 0.5, 0.3, 0.2, 0.7]
+    assert mann_whitney(above, below) == pytest.approx(0.03993, abs=1e-4)  # U 17.5, mean 10, sd 3.9965
+    assert mann_whitney(below, above) > 0.9
+    assert mann_whitney([1.0] * 5, [1.0] * 5) == 1.0

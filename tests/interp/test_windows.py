@@ -10,14 +10,14 @@ import torch
 
 from assay.interp.corpus import Corpus, read_corpus
 from assay.interp.windows import WindowSettings, find_activity, find_windows
-from tests.interp.planted_text import one_latent_a_dimension, planted
+from tests.interp.planted_text import one_latent_a_dimension
 
-SETTINGS = WindowSettings()
+SETTINGS = WindowSettings(explaining=6)
 
 
 @pytest.fixture(scope="module")
-def found():
-    rules, corpus, dictionary = planted()
+def found(planted_text):
+    rules, corpus, dictionary = planted_text
     return corpus, dictionary, find_windows(dictionary, corpus, SETTINGS, latents=range(len(rules)))
 
 
@@ -83,8 +83,8 @@ def test_hard_negatives_are_where_a_neighbour_fires(found):
             assert corpus.activations[row : row + len(window.pieces)].any()
 
 
-def test_neighbours_can_be_those_that_fire_together():
-    _, corpus, dictionary = planted()
+def test_neighbours_can_be_those_that_fire_together(planted_text):
+    _, corpus, dictionary = planted_text
     activity = find_activity(dictionary, corpus)
     active = (corpus.activations > 0).numpy().astype(float)
     both = active.T @ active

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -78,6 +79,23 @@ def mean_over_latents(values: Sequence[float | None], drawing: Drawing | None = 
         return Interval(estimate=None, low=None, high=None)
     counts = (drawing or Drawing()).documents(len(known), "latents")
     return interval(float(known.mean()), counts @ known / len(known))
+
+
+def mann_whitney(larger: Sequence[float], smaller: Sequence[float]) -> float:
+    """One-sided p of values of one dictionary's latents being no larger than another's: 1 - Phi((U - mn/2 - 1/2) / sd).
+
+    U = mn AUC counts pairs in order; sd^2 = mn / 12 ((N + 1) - sum_ties (t^3 - t) / (N (N - 1))). Normal approximation: for 20 latents or
+    more of each.
+    """
+    m, n = len(larger), len(smaller)
+    both = np.array([*larger, *smaller], dtype=float)
+    area = auc(both, np.arange(m + n) < m)
+    _, ties = np.unique(both, return_counts=True)
+    variance = m * n / 12 * (m + n + 1 - float((ties.astype(float) ** 3 - ties).sum()) / ((m + n) * (m + n - 1)))
+    if area is None or variance <= 0:
+        return 1.0
+    z = (m * n * (area - 0.5) - 0.5) / math.sqrt(variance)
+    return math.erfc(z / math.sqrt(2)) / 2
 
 
 def _share(answers: Bool[np.ndarray, " n"]) -> float | None:

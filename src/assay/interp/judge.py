@@ -6,16 +6,19 @@
     judge.odd(shown)                      how far each window stands out from the others, without an explanation
 
 `RuleJudge` runs explanations that are rules; it is never wrong about what the rule says. Others read.
+
+Judges that read answer in probabilities without a threshold that means anything: compare them by AUC (`scorers.similarity`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
+from torch import Tensor
 
 from assay.errors import ConfigError
 from assay.interp.rules import parse
@@ -99,3 +102,32 @@ class RuleJudge(Judge):
             return [np.zeros(len(window.pieces)) for window in windows]
         rule = parse(explanation)
         return [np.array(rule.fires(window.pieces, window.start), dtype=float) for window in windows]
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """What an embedding judge needs of an encoder (`materials.encoder.Encoder`)."""
+
+    def embed(self, texts: Sequence[str]) -> Float[Tensor, "N E"]:
+        """Unit vectors of texts."""
+        ...
+
+
+class EmbeddingJudge(Judge):
+    """Compares sentence embeddings e: detect (1 + cos(e(explanation), e(window))) / 2, odd 1 - mean cos(e(window), e(other window)).
+
+    It knows topics, not tokens. An empty explanation says 0.5 of every window.
+    """
+
+    def __init__(self, encoder: Embeds) -> None:
+        self.encoder = encoder
+
+    def detect(self, explanation: str, windows: Sequence[Shown]) -> Float[np.ndarray, " n"]:
+        if not explanation:
+            return np.full(len(windows), 0.5)
+        vectors = self.encoder.embed([explanation, *(window.text for window in windows)]).double()
+        return ((1 + vectors[1:] @ vectors[0]) / 2).numpy()
+
+    def odd(self, windows: Sequence[Shown]) -> Float[np.ndarray, " n"]:
+        vectors = self.encoder.embed([window.text for window in windows]).double()
+        return 1 - ((vectors @ vectors.sum(0) - 1) / max(len(windows) - 1, 1)).numpy()

@@ -19,11 +19,6 @@ from typing import ClassVar
 
 from assay.errors import ConfigError, shown
 
-
-def _word(piece: str) -> str:
-    return piece.strip()
-
-
 _CLOSED = {
     "articles and determiners": "a an the this that these those each every some any no another such",
     "pronouns": "i you he she it we they me him her us them who whom whose which what himself herself itself themselves",
@@ -36,18 +31,18 @@ _CLOSED = {
 """English words that are few enough to be listed."""
 
 KINDS: Mapping[str, Callable[[str], bool]] = {
-    "numbers": lambda piece: _word(piece).isdigit(),
-    "capitalised tokens": lambda piece: _word(piece)[:1].isupper(),
-    "tokens in capitals": lambda piece: len(_word(piece)) > 1 and _word(piece).isupper(),
-    "tokens in small letters": lambda piece: _word(piece).isalpha() and _word(piece).islower(),
-    "punctuation": lambda piece: bool(_word(piece)) and not any(letter.isalnum() for letter in piece),
+    "numbers": lambda piece: piece.strip().isdigit(),
+    "capitalised tokens": lambda piece: piece.strip()[:1].isupper(),
+    "tokens in capitals": lambda piece: len(piece.strip()) > 1 and piece.strip().isupper(),
+    "tokens in small letters": lambda piece: piece.strip().isalpha() and piece.strip().islower(),
+    "punctuation": lambda piece: bool(piece.strip()) and not any(letter.isalnum() for letter in piece),
     "white space": lambda piece: bool(piece) and piece.isspace(),
     "line breaks": lambda piece: "\n" in piece,
-    "beginnings of words": lambda piece: piece[:1].isspace() and _word(piece)[:1].isalpha(),
+    "beginnings of words": lambda piece: piece[:1].isspace() and piece.strip()[:1].isalpha(),
     "parts inside of words": lambda piece: piece[:1].isalpha(),
-    "single letters": lambda piece: len(_word(piece)) == 1 and _word(piece).isalpha(),
+    "single letters": lambda piece: len(piece.strip()) == 1 and piece.strip().isalpha(),
     **{
-        name: (lambda words: lambda piece: _word(piece).lower() in words)(set(text.split()))
+        name: (lambda words: lambda piece: piece.strip().lower() in words)(set(text.split()))
         for name, text in _CLOSED.items()
     },
 }
@@ -61,8 +56,8 @@ class Clause(ABC):
     """Whether its text names tokens; otherwise it says more about tokens that are named."""
 
     @abstractmethod
-    def holds(self, pieces: Sequence[str], at: int, start: int) -> bool:
-        """Whether it holds of token `at` of a window whose first token is at position `start` of its document."""
+    def holds(self, pieces: Sequence[str], start: int) -> list[bool]:
+        """Of which tokens of a window it holds, whose first token is at position `start` of its document."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +66,8 @@ class OneOf(Clause):
 
     tokens: tuple[str, ...]
 
-    def holds(self, pieces: Sequence[str], at: int, start: int) -> bool:
-        return pieces[at] in self.tokens
+    def holds(self, pieces: Sequence[str], start: int) -> list[bool]:
+        return [piece in self.tokens for piece in pieces]
 
     def __str__(self) -> str:
         return ", ".join(map(repr, self.tokens))
@@ -85,8 +80,8 @@ class After(Clause):
     noun: ClassVar[bool] = False
     tokens: tuple[str, ...]
 
-    def holds(self, pieces: Sequence[str], at: int, start: int) -> bool:
-        return at > 0 and pieces[at - 1] in self.tokens
+    def holds(self, pieces: Sequence[str], start: int) -> list[bool]:
+        return [False, *(piece in self.tokens for piece in pieces[:-1])]
 
     def __str__(self) -> str:
         return f"after {', '.join(map(repr, self.tokens))}"
@@ -98,8 +93,9 @@ class Phrase(Clause):
 
     tokens: tuple[str, ...]
 
-    def holds(self, pieces: Sequence[str], at: int, start: int) -> bool:
-        return tuple(pieces[max(at + 1 - len(self.tokens), 0) : at + 1]) == self.tokens
+    def holds(self, pieces: Sequence[str], start: int) -> list[bool]:
+        size = len(self.tokens)
+        return [tuple(pieces[max(end - size, 0) : end]) == self.tokens for end in range(1, len(pieces) + 1)]
 
     def __str__(self) -> str:
         return f"the end of {' + '.join(map(repr, self.tokens))}"
@@ -111,8 +107,8 @@ class OfKind(Clause):
 
     kind: str
 
-    def holds(self, pieces: Sequence[str], at: int, start: int) -> bool:
-        return KINDS[self.kind](pieces[at])
+    def holds(self, pieces: Sequence[str], start: int) -> list[bool]:
+        return [KINDS[self.kind](piece) for piece in pieces]
 
     def __str__(self) -> str:
         return self.kind
@@ -124,8 +120,9 @@ class Suffix(Clause):
 
     text: str
 
-    def holds(self, pieces: Sequence[str], at: int, start: int) -> bool:
-        return ends_in(pieces[at], self.text)
+    def holds(self, pieces: Sequence[str], start: int) -> list[bool]:
+        words = map(str.strip, pieces)
+        return [len(word) > len(self.text) and word.endswith(self.text) for word in words]
 
     def __str__(self) -> str:
         return f"tokens ending in {self.text!r}"
@@ -139,17 +136,11 @@ class Positions(Clause):
     low: int
     high: int
 
-    def holds(self, pieces: Sequence[str], at: int, start: int) -> bool:
-        return self.low <= start + at <= self.high
+    def holds(self, pieces: Sequence[str], start: int) -> list[bool]:
+        return [self.low <= start + at <= self.high for at in range(len(pieces))]
 
     def __str__(self) -> str:
         return f"at positions {self.low} to {self.high} of a document"
-
-
-def ends_in(piece: str, text: str) -> bool:
-    """Whether the word of a piece ends in a text and is longer than it."""
-    word = _word(piece)
-    return len(word) > len(text) and word.endswith(text)
 
 
 @dataclass(frozen=True)
@@ -160,10 +151,8 @@ class Rule:
 
     def fires(self, pieces: Sequence[str], start: int) -> list[bool]:
         """Which tokens of a window it fires on."""
-        return [
-            any(all(clause.holds(pieces, at, start) for clause in side) for side in self.sides)
-            for at in range(len(pieces))
-        ]
+        sides = [map(all, zip(*(clause.holds(pieces, start) for clause in side), strict=True)) for side in self.sides]
+        return [any(one) for one in zip(*sides, strict=True)]
 
     def __str__(self) -> str:
         return f"fires on {', or on '.join(map(_side, self.sides))}"

@@ -23,10 +23,10 @@ LEAST_GAIN = 0.01
 """By how much another token must raise F1 to be listed."""
 LEAST_GAIN_OF_TWO = 0.02
 """By how much a second clause must raise F1."""
-STARTS = 12
+STARTS = 6
 """Best single clauses to which a second one is sought."""
 LIKELY = 4
-"""Endings, pairs and triples of tokens that are looked at more closely."""
+"""Classes, endings, pairs and triples of tokens that are looked at more closely."""
 NO_TOKEN = -1
 
 REACHES = (0, 1, 3, 7, 15, 31)
@@ -97,12 +97,12 @@ class _Text:
             return self._f1(hits + int((here & self.fires).sum()), fired + int(here.sum())), clause, holds
 
         if len(tokens := self._best_set(self.token, within, hits, fired)):
-            yield scored(np.isin(self.token, tokens), OneOf(self._texts(tokens)))
+            yield scored(self._among(tokens)[self.token], OneOf(self._texts(tokens)))
         if len(earlier := self._best_set(self.before, within, hits, fired)):
-            yield scored(np.isin(self.before, earlier), After(self._texts(earlier)))
-        for kind, table in self._kinds:
+            yield scored(self._among(earlier)[self.before], After(self._texts(earlier)))
+        for kind, table in self._likely(*self._kinds, within, hits, fired):
             yield scored(table[self.token], OfKind(kind))
-        for text, table in self._likely_suffixes(within, hits, fired):
+        for text, table in self._likely(*self._suffixes, within, hits, fired):
             yield scored(table[self.token], Suffix(text))
         for phrase, holds in self._likely_phrases(within, hits, fired):
             yield scored(holds, Phrase(self._texts(phrase)))
@@ -110,17 +110,21 @@ class _Text:
             yield scored(self.position <= reach, Positions(0, reach))
 
     def _f1(self, hits: Any, fired: Any) -> Any:
-        return 2 * hits / (fired + self.fires.sum())
+        return 2 * hits / (fired + self._positive)
 
-    def _counts(self, numbers: np.ndarray, within: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """How often each token fires within, and how often it is there; those that are no token are left out."""
-        known, size = within & (numbers != NO_TOKEN), len(self.vocabulary)
+    @cached_property
+    def _positive(self) -> int:
+        return int(self.fires.sum())
+
+    def _counts(self, numbers: np.ndarray, within: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """For each number, how often the latent fires at it within, and how often it is there."""
+        known = within & (numbers != NO_TOKEN)
         hits = np.bincount(numbers[known & self.fires], minlength=size)
         return hits, np.bincount(numbers[known], minlength=size)
 
     def _best_set(self, numbers: np.ndarray, within: np.ndarray, hits: int, fired: int) -> list[int]:
         """Tokens added one by one, each the one that raises F1 the most; what fires once may be chance."""
-        hit, there = self._counts(numbers, within)
+        hit, there = self._counts(numbers, within, len(self.vocabulary))
         chosen: list[int] = []
         best = self._f1(hits, fired)
         while len(chosen) < MOST_TOKENS:
@@ -133,9 +137,16 @@ class _Text:
             best, hits, fired = f1[token], hits + int(hit[token]), fired + int(there[token])
         return chosen
 
+    def _among(self, tokens: Sequence[int]) -> np.ndarray:
+        """Which tokens of the vocabulary, and NO_TOKEN at its end, are these."""
+        table = np.zeros(len(self.vocabulary) + 1, bool)
+        table[list(tokens)] = True
+        return table
+
     @cached_property
-    def _kinds(self) -> list[tuple[str, np.ndarray]]:
-        return [(kind, np.array([holds(piece) for piece in self.vocabulary])) for kind, holds in KINDS.items()]
+    def _kinds(self) -> tuple[list[str], np.ndarray]:
+        """Classes, and which tokens are of them [S V]."""
+        return list(KINDS), np.array([[holds(piece) for piece in self.vocabulary] for holds in KINDS.values()])
 
     @cached_property
     def _suffixes(self) -> tuple[list[str], np.ndarray]:
@@ -154,27 +165,35 @@ class _Text:
             table[row, tokens] = True
         return list(several), table
 
-    def _likely_suffixes(self, within: np.ndarray, hits: int, fired: int) -> Iterator[tuple[str, np.ndarray]]:
-        endings, table = self._suffixes
-        hit, there = (table.astype(np.float32) @ part.astype(np.float32) for part in self._counts(self.token, within))
+    def _likely(
+        self, names: list[str], table: np.ndarray, within: np.ndarray, hits: int, fired: int
+    ) -> Iterator[tuple[str, np.ndarray]]:
+        """The sets of tokens [S V] that raise F1 the most."""
+        counts = self._counts(self.token, within, len(self.vocabulary))
+        hit, there = (table.astype(np.float32) @ part.astype(np.float32) for part in counts)
         for row in np.argsort(-self._f1(hits + hit, fired + there), kind="stable")[:LIKELY]:
-            yield endings[row], table[row]
+            yield names[row], table[row]
+
+    @cached_property
+    def _phrases(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Pairs and triples that stand in the text [P 2], [P 3], and which of them ends at each token; NO_TOKEN where none does."""
+        found = []
+        for parts in ((self.before, self.token), (self.second, self.before, self.token)):
+            there = np.flatnonzero(parts[0] != NO_TOKEN)
+            phrases, places = np.unique(np.stack(parts, 1)[there], axis=0, return_inverse=True)
+            ends = np.full(len(self.token), NO_TOKEN)
+            ends[there] = places
+            found.append((phrases, ends))
+        return found
 
     def _likely_phrases(self, within: np.ndarray, hits: int, fired: int) -> Iterator[tuple[list[int], np.ndarray]]:
-        """Pairs and triples of tokens that end where the latent fires."""
-        size = len(self.vocabulary)
-        pairs = np.where(self.before == NO_TOKEN, NO_TOKEN, self.before * size + self.token)
-        triples = np.where(self.second == NO_TOKEN, NO_TOKEN, self.second * size**2 + pairs)
-        for keys in (pairs, triples):
-            found, places = np.unique(keys, return_inverse=True)
-            hit = np.bincount(places[within & self.fires], minlength=len(found))
-            there = np.bincount(places[within], minlength=len(found))
-            f1 = np.where((found != NO_TOKEN) & (hit > 1), self._f1(hits + hit, fired + there), -1.0)
-            for row in np.argsort(-f1, kind="stable")[:LIKELY]:
-                if f1[row] >= 0:
-                    last = int(np.flatnonzero(places == row)[0])
-                    phrase = [int(self.before[last]), int(self.token[last])]
-                    yield ([int(self.second[last]), *phrase] if keys is triples else phrase), places == row
+        """Pairs and triples of tokens at the end of which the latent fires more than once."""
+        for phrases, ends in self._phrases:
+            hit, there = self._counts(ends, within, len(phrases))
+            likely = np.flatnonzero(hit > 1)
+            f1 = self._f1(hits + hit[likely], fired + there[likely])
+            for phrase in likely[np.argsort(-f1, kind="stable")[:LIKELY]]:
+                yield phrases[phrase].tolist(), ends == phrase
 
     def _texts(self, tokens: Sequence[int]) -> tuple[str, ...]:
         return tuple(self.vocabulary[token] for token in tokens)

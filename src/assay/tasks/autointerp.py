@@ -17,10 +17,11 @@ from assay.analysis.bootstrap import Drawing
 from assay.dictionary import Dictionary
 from assay.interp.agreement import Agreement, mean_over_latents
 from assay.interp.corpus import Corpus, read_corpus
-from assay.interp.judge import Judge, RuleJudge
-from assay.interp.scorers import detection, fuzzing, shuffled
+from assay.interp.judge import EmbeddingJudge, Judge, RuleJudge
+from assay.interp.scorers import detection, fuzzing, shuffled, similarity
 from assay.interp.search import find_rule
 from assay.interp.windows import LatentWindows, WindowSettings, find_windows
+from assay.materials.encoder import Encoder, load_encoder
 from assay.task import Bench, Cost, NotApplicable, ScoreKind, Scores, Task
 
 
@@ -42,6 +43,9 @@ class AutoInterp(Task, name="autointerp", suite="interp", paper="arXiv:2410.1392
         "fuzzing_moved": ScoreKind(
             "fuzzing with the right highlights moved by one token: to lie below fuzzing", "lower"
         ),
+        "embedding_auc": ScoreKind(
+            "mean over latents of P(the sentence of a window where it fires is nearer)", "higher"
+        ),
         "shuffled": ScoreKind(
             "detection with the explanation of another latent: 0.5 where scores mean something", "target"
         ),
@@ -58,10 +62,14 @@ class AutoInterp(Task, name="autointerp", suite="interp", paper="arXiv:2410.1392
         least_f1: float = Field(default=0.2, ge=0, le=1)
         """F1 over tokens from which on a rule explains its latent; one without an explanation is judged as one that never fires."""
 
+        encoder: str = "minilm"
+        """Sentence encoder of the catalogue that judges beside the rules; "" leaves `embedding_auc` undefined."""
+
     def __init__(self, settings: Config, bench: Bench) -> None:
         super().__init__(settings, bench)
         self.settings: AutoInterp.Config = settings
         self.corpus: Corpus
+        self.encoder: Encoder | None = None
 
     def prepare(self) -> None:
         bench, settings = self.bench, self.settings
@@ -70,6 +78,7 @@ class AutoInterp(Task, name="autointerp", suite="interp", paper="arXiv:2410.1392
             model = bench.language_model.model
             bench.kept[kept] = read_corpus(model, bench.site, bench.held_out, settings.tokens)
         self.corpus = bench.kept[kept]
+        self.encoder = load_encoder(settings.encoder) if settings.encoder else None
         back = self.corpus.held_back(bench.seed)
         halves = [len(set(self.corpus.origin[:, 0].numpy()[half].tolist())) for half in (~back, back)]
         if min(halves) < settings.windows.least:
@@ -85,6 +94,7 @@ class AutoInterp(Task, name="autointerp", suite="interp", paper="arXiv:2410.1392
         told = [str(rule.rule) if rule and rule.f1 >= settings.least_f1 else "" for rule in rules]
         judged = _judged(RuleJudge(), told, found.latents, seed)
         values = {name: [one.balanced_accuracy for one in each] for name, each in judged.items()}
+        values["embedding_auc"] = self._by_embedding(told, found.latents)
         values["explained"] = [float(bool(text)) for text in told]
         means = {name: mean_over_latents(values[name], Drawing(seed=seed)) for name in values}
         details = {
@@ -104,8 +114,14 @@ class AutoInterp(Task, name="autointerp", suite="interp", paper="arXiv:2410.1392
         }
         return Scores({name: _number(means[name].estimate) for name in self.scores}, details)
 
+    def _by_embedding(self, told: Sequence[str], latents: Sequence[LatentWindows]) -> list[float | None]:
+        if self.encoder is None:
+            return []
+        judge = EmbeddingJudge(self.encoder)
+        return [similarity(judge, text, each.test) for text, each in zip(told, latents, strict=True)]
+
     def cost(self) -> tuple[Cost, Cost]:
-        each = 0.1 * self.settings.latents
+        each = (0.5 + 3.0 * bool(self.settings.encoder)) * self.settings.latents
         return Cost(to_site=self.settings.tokens), Cost(seconds=5.0 + each)
 
 
