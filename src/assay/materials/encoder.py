@@ -59,11 +59,11 @@ def load_encoder(name: str = "minilm", *, report: Callable[[str], None] = silent
 
 def read_encoder(folder: Path) -> Encoder:
     """The encoder in a local folder of transformers. Raises MissingMaterial, CorruptData."""
-    from transformers import AutoModel, AutoTokenizer
-
     from assay.materials.language_model import quietly, require_transformers
 
     require_transformers()
+    from transformers import AutoModel, AutoTokenizer
+
     with quietly():
         model = AutoModel.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32

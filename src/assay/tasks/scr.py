@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from pydantic import Field
 
-from assay.analysis.perturbation import SIZES, Confounded, Curve
+from assay.analysis.perturbation import HEADLINE, SIZES, Confounded, Curve
 from assay.analysis.pooling import PooledCodes, Read, TextRows, key_of, pool, raw_atoms, read_labelled
 from assay.dictionary import Dictionary
 from assay.materials.job_templates import JOBS
@@ -16,6 +16,7 @@ TYPICAL = 26
 """Tokens of a text."""
 ROOM = 0.05
 """Accuracy that the bias must cost a probe, or there is no bias worth removing."""
+OTHERS = tuple(n for n in SIZES if n != HEADLINE)
 FORMULA = "(acc silenced - acc biased) / (acc clean - acc biased), {n} latents of the other attribute silenced; mean over pairs of jobs"
 
 
@@ -24,14 +25,15 @@ class SCR(Task, name="scr", suite="probing", paper="arXiv:2503.09532"):
 
     1 is a probe that is as good as one that saw all combinations, 0 one that is as biased as before, below 0 it was harmed
     (`analysis.perturbation`). The sentences are templates that stand in for biographies, in which job and pronoun are words, so the score
-    is kinder than on the field's sets. An audit (arXiv:2605.18229) found it to run against the truth at large N; N is chosen on the texts
-    that probes were fitted to, and each N is listed.
+    is kinder than on the field's sets. An audit (arXiv:2605.18229) found it to run against the truth at large N; N is 20
+    beforehand, and each N is listed.
     """
 
     scores = {
-        "scr": ScoreKind(FORMULA.format(n="N") + "; N is best where probes were fitted", "higher"),
+        "scr": ScoreKind(FORMULA.format(n=HEADLINE), "higher"),
         "channels": ScoreKind("the same of raw channels about the mean of what dictionaries were trained on", "target"),
-        **{f"scr_{n}": ScoreKind(FORMULA.format(n=n), "higher") for n in SIZES},
+        "best": ScoreKind(FORMULA.format(n="N") + "; N is best where probes were fitted", "higher"),
+        **{f"scr_{n}": ScoreKind(FORMULA.format(n=n), "higher") for n in OTHERS},
     }
 
     class Config(Task.Config):
@@ -74,9 +76,14 @@ class SCR(Task, name="scr", suite="probing", paper="arXiv:2503.09532"):
         atoms = raw_atoms(dictionary)
         curves = {name: ground.scr(pool(dictionary, rows), atoms) for name, (rows, ground) in self.ground.items()}
         whole = Curve.mean(list(curves.values()))
-        values = {"scr": whole.score, "channels": self.beside.score, **{f"scr_{n}": whole.test[n] for n in SIZES}}
+        values = {
+            "scr": whole.test[HEADLINE],
+            "channels": self.beside.test[HEADLINE],
+            "best": whole.score,
+            **{f"scr_{n}": whole.test[n] for n in OTHERS},
+        }
         details = {
-            "N": whole.best,
+            "best N": whole.best,
             "accuracy that the bias costs": self.room,
             "channels by N": {str(n): value for n, value in self.beside.test.items()},
             "by pair": {name: {str(n): value for n, value in curve.test.items()} for name, curve in curves.items()},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from pydantic import Field
 
-from assay.analysis.perturbation import SIZES, Classes, Curve
+from assay.analysis.perturbation import HEADLINE, SIZES, Classes, Curve
 from assay.analysis.pooling import PooledCodes, key_of, pool, raw_atoms, read_labelled
 from assay.dictionary import Dictionary
 from assay.task import Cost, NotApplicable, ScoreKind, Scores, Task
@@ -15,6 +15,7 @@ TYPICAL = {"newsgroups": 48, "jobs": 26}
 """Tokens of a text, of at most 48."""
 LEAST = 0.7
 """Balanced accuracy that probes must have on average, or there is nothing to take from them."""
+OTHERS = tuple(n for n in SIZES if n != HEADLINE)
 FORMULA = "mean over classes i of (acc_i lost) - mean over j != i of (acc_j lost), the {n} latents with the largest effect on i silenced"
 
 
@@ -28,9 +29,10 @@ class TPP(Task, name="tpp", suite="probing", paper="arXiv:2503.09532"):
     """
 
     scores = {
-        "tpp": ScoreKind(FORMULA.format(n="N") + "; N is best where probes were fitted", "higher"),
+        "tpp": ScoreKind(FORMULA.format(n=HEADLINE), "higher"),
         "channels": ScoreKind("the same of raw channels about the mean of what dictionaries were trained on", "target"),
-        **{f"tpp_{n}": ScoreKind(FORMULA.format(n=n), "higher") for n in SIZES},
+        "best": ScoreKind(FORMULA.format(n="N") + "; N is best where probes were fitted", "higher"),
+        **{f"tpp_{n}": ScoreKind(FORMULA.format(n=n), "higher") for n in OTHERS},
     }
 
     class Config(Task.Config):
@@ -73,9 +75,14 @@ class TPP(Task, name="tpp", suite="probing", paper="arXiv:2503.09532"):
         atoms = raw_atoms(dictionary)
         curves = {name: classes.tpp(pool(dictionary, self.rows[name]), atoms) for name, classes in self.classes.items()}
         whole = Curve.mean(list(curves.values()))
-        values = {"tpp": whole.score, "channels": self.beside.score, **{f"tpp_{n}": whole.test[n] for n in SIZES}}
+        values = {
+            "tpp": whole.test[HEADLINE],
+            "channels": self.beside.test[HEADLINE],
+            "best": whole.score,
+            **{f"tpp_{n}": whole.test[n] for n in OTHERS},
+        }
         details = {
-            "N": whole.best,
+            "best N": whole.best,
             "clean accuracy": self.clean,
             "channels by N": {str(n): value for n, value in self.beside.test.items()},
             "by set": {name: {str(n): value for n, value in curve.test.items()} for name, curve in curves.items()},
