@@ -15,7 +15,10 @@ D, WIDTH, BASELINE = 576, 8 * 576, 12 * 576
 TOKENS, STEPS, BATCH = 256_000, 500, 2048
 SITES = {"resid": "resid_post.9", "mlp": "mlp_out.9", "attn": "attn_out.9"}
 SEEDS = {"resid": (0, 1, 2), "mlp": (0,), "attn": (0,)}
-DIALS = {"gated": (0.1, 0.15, 0.2, 0.28, 0.4), "relu": (0.07, 0.1, 0.13, 0.17, 0.25)}
+STREAM = {"gated": (0.1, 0.15, 0.2, 0.28, 0.4), "relu": (0.07, 0.1, 0.13, 0.17, 0.25)}
+BLOCK = {"gated": (0.06, 0.09, 0.13, 0.19, 0.28), "relu": (0.04, 0.06, 0.09, 0.13, 0.19)}
+DIALS = {"resid": STREAM, "mlp": BLOCK, "attn": BLOCK}
+"""What a block adds has less in common from row to row than the stream it adds to: fewer latents fire at the same penalty."""
 
 
 def gated_pareto(place: str) -> Run:
@@ -37,7 +40,7 @@ def gated_pareto(place: str) -> Run:
             "gated": {"variant": "gated", "width": WIDTH},
             "relu": {"variant": "relu", "width": BASELINE},
         },
-        sweep=DIALS,
+        sweep=DIALS[place],
         seeds=SEEDS[place],
         evaluate=EvaluateSettings(tokens=8192),
         latents=LatentSettings(count=0),
