@@ -70,7 +70,7 @@ def description_length(
     lengths = (dictionary.atoms * dictionary.scale).double().norm(dim=-1)
     sizes = torch.cat([part.values.double() * part.spread(lengths) for part in codes])
     spread = float((x.double() - x.double().mean(0)).square().sum())
-    counts = sum(part.firings().double() for part in codes)
+    counts = torch.stack([part.firings() for part in codes]).double().sum(0)
 
     def error(width: float) -> float:
         parts = zip(rows, codes, strict=True)

@@ -88,8 +88,8 @@ def pool(dictionary: Dictionary, texts: TextRows) -> PooledCodes:
         table.index_put_((torch.repeat_interleave(some)[at], latents), values.double(), accumulate=True)
         part = PooledCodes.of(table / some.clamp_min(1)[:, None])
         found.append((part.texts + number * TEXTS_AT_ONCE, part.latents, part.values))
-    together = (torch.cat(each) for each in zip(*found, strict=True))
-    return PooledCodes(*together, len(texts.lengths), dictionary.config.width)
+    at, latents, values = (torch.cat(each) for each in zip(*found, strict=True))
+    return PooledCodes(at, latents, values, len(texts.lengths), dictionary.config.width)
 
 
 def raw_atoms(dictionary: Dictionary) -> Float[Tensor, "L D"]:

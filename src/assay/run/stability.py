@@ -92,7 +92,7 @@ def _stem(arm: str) -> str:
 
 
 def _pair(first: tuple[str, Dictionary], second: tuple[str, Dictionary], rows: Tensor) -> Pair:
-    alive = tuple(_alive(dictionary, rows) for _, dictionary in (first, second))
+    alive = _alive(first[1], rows), _alive(second[1], rows)
     found = match(first[1], second[1], alive)
     latents = int(alive[0].sum()), int(alive[1].sum())
     return Pair(

@@ -80,7 +80,7 @@ class MetaStructure(Task, name="meta_structure", suite="probing", paper="arXiv:2
     def alive(self, dictionary: Dictionary) -> Tensor:
         """Latents that fire on the sample."""
         rows = self.bench.sample[: self.settings.rows].float().split(CHUNK)
-        return sum(dictionary.encode(part).firings() for part in rows).nonzero().view(-1)
+        return torch.stack([dictionary.encode(part).firings() for part in rows]).sum(0).nonzero().view(-1)
 
     def random(self, count: int, width: int) -> float:
         """What is explained of so many random atoms."""

@@ -67,9 +67,12 @@ class SparseProbing(Task, name="sparse_probing", suite="probing", paper="arXiv:2
                 if ceiling.mean < LEAST:
                     self.left_out[f"{name}.{attribute}"] = ceiling.mean
                     continue
-                tables = (PooledCodes.of(table) for table in (read.pooled, read.pooled @ axes.T))
+                channels, along_axes = (
+                    k_sparse(PooledCodes.of(table), y, read.test, SIZES)
+                    for table in (read.pooled, read.pooled @ axes.T)
+                )
                 self.sets[name, attribute] = read
-                self.without[name, attribute] = ceiling, *(k_sparse(table, y, read.test, SIZES) for table in tables)
+                self.without[name, attribute] = ceiling, channels, along_axes
         if not self.sets:
             raise NotApplicable(
                 f"probes on all channels of {bench.site} reach balanced accuracies of {self.left_out}; needed is {LEAST} for one set"

@@ -114,14 +114,13 @@ class Unlearning(Task, name="unlearning", suite="probing", paper="arXiv:2410.192
 
     def halves(self, documents: Sequence[str]) -> tuple[Inputs, Inputs]:
         """Contexts from one half of some documents, to choose by, and from the other half, to measure. Raises NotApplicable."""
-        order = permutation(len(documents), "unlearning", self.bench.seed).tolist()
+        order: list[int] = permutation(len(documents), "unlearning", self.bench.seed).tolist()
         wanted, found = (self.settings.rows, self.settings.tokens), []
         for half, tokens in zip((order[::2], order[1::2]), wanted, strict=True):
             context, tokenizer = self.bench.held_out.context, self.bench.language_model.tokenizer
             try:
-                source = TextSource(
-                    [documents[number] for number in half], tokenizer, context=context, seed=self.bench.seed
-                )
+                texts = [documents[number] for number in half]
+                source = TextSource(texts, tokenizer, context=context, seed=self.bench.seed)
                 count = min(-(-tokens // context), len(source))
             except StoreError as error:
                 raise NotApplicable(f"a half of {len(documents)} documents is too little text: {error}") from None
