@@ -13,6 +13,9 @@ from assay import ops
 from assay.codes import SparseCodes
 from assay.dictionary import Dictionary, Pass, Step
 
+FIT_ROWS = 16_384
+"""Rows of the sample that the fit reads at most, each of them in every round."""
+
 
 class ICA(Dictionary, name="ica", paper="doi:10.1109/72.761722"):
     """Coordinates along independent axes; nothing is learnt after the fit.
@@ -58,7 +61,9 @@ class ICA(Dictionary, name="ica", paper="doi:10.1109/72.761722"):
     @torch.no_grad()
     def start_from(self, x: Float[Tensor, "B D"]) -> None:
         generator = torch.Generator().manual_seed(self.config.seed)
-        encoder, atoms = ops.independent_axes(x, self.config.width, rounds=self.config.rounds, generator=generator)
+        encoder, atoms = ops.independent_axes(
+            x[:FIT_ROWS], self.config.width, rounds=self.config.rounds, generator=generator
+        )
         self.encoder.copy_(encoder)
         self.atoms.copy_(atoms)
 
