@@ -136,6 +136,10 @@ class Dictionary(nn.Module, ABC):
             """The same settings for another shape, or the nearest that they can have; a variant whose settings must add up overrides it."""
             return self.revised({"d_in": d_in, "width": width})
 
+        def brief(self) -> Dictionary.Config:
+            """The same settings, with loops cut short that take the same memory however often they run: what a rehearsal does."""
+            return self
+
         def weights(self) -> dict[str, Weight]:
             """The weight of each loss term by name."""
             values = {name: getattr(self, name) for name in type(self).model_fields}

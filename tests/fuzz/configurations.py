@@ -324,9 +324,10 @@ def _usable(settings: Any, training: TrainConfig = QUICK) -> None:
     if settings.width * settings.d_in > SMALL:
         return
     trainee = Trainee(settings.build(), training)
-    x = torch.linspace(-1, 1, 2 * settings.d_in).view(2, settings.d_in)
-    assert trainee.dictionary(x).shape == x.shape
-    step, result, loss = trainee.loss(x, 0.5)
+    rows = torch.linspace(-1, 1, 2 * settings.columns).view(2, settings.columns)
+    x, target = rows[:, : settings.d_in], rows[:, settings.columns - settings.d_out :]
+    assert trainee.dictionary(x).shape == target.shape
+    step, result, loss = trainee.loss(x, 0.5, target)
     assert result.terms.keys() == settings.weights().keys()
     trainee.learn(result, loss, training.schedule().at(0) * training.learning_rate)
     trainee.measure(step, result, loss.detach())

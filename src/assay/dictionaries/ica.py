@@ -52,6 +52,9 @@ class ICA(Dictionary, name="ica", paper="doi:10.1109/72.761722"):
         def resized(self, *, d_in: int, width: int) -> ICA.Config:
             return self.revised({"d_in": d_in, "width": min(width, d_in)})
 
+        def brief(self) -> ICA.Config:
+            return self.revised({"rounds": min(self.rounds, 3)})
+
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.config: ICA.Config = config

@@ -43,7 +43,7 @@ class Meta(Dictionary, name="meta", paper="arXiv:2604.03436"):
         """Meta-atoms, as a share of the latents."""
         k_meta: int = Field(default=8, ge=1)
         """Meta-atoms kept for each atom, on average over the atoms; the paper's text, its code has 4."""
-        sigma: float = Field(default=1.0, gt=0)
+        sigma: float = Field(default=1.0, ge=1e-3, le=1e3)
         """How far from its reconstruction an atom must be to count as indecomposable."""
         decomposability: Weight = Weight(value=0.3)
         """Cost of atoms that meta reconstructs."""

@@ -38,6 +38,9 @@ class NMF(Dictionary, name="nmf", paper="doi:10.1038/44565"):
         code_rounds: int = Field(default=30, ge=1, le=1000)
         """Multiplicative updates of the codes of a row; each costs as much as an encoder product with L rows of L numbers."""
 
+        def brief(self) -> NMF.Config:
+            return self.revised({"rounds": min(self.rounds, 3), "code_rounds": min(self.code_rounds, 3)})
+
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.config: NMF.Config = config

@@ -129,7 +129,8 @@ _MADE: dict[str, Rehearsal] = {}
 
 
 def rehearse(settings: Dictionary.Config, train: TrainConfig, *, batch: int, sample: int) -> Rehearsal:
-    """The rehearsal of a dictionary with these settings in such a training; settings that differ in width, seed and dial share one.
+    """The rehearsal of a dictionary with these settings, as `brief` as they can be, in such a training; they share one where they differ in
+    width, seed and dial alone.
 
     Latents can die, be resampled and learn from the error (AuxK) where training is longer than `dead_window`: half of them are taken as
     dead then.
@@ -139,7 +140,7 @@ def rehearse(settings: Dictionary.Config, train: TrainConfig, *, batch: int, sam
         min(max(LATENTS, ROOM * max(_counts(settings), default=0)), MOST, settings.width),
         min(DEPTH, settings.d_in),
     )
-    dies = train.steps * batch >= train.dead_window
+    settings, dies = settings.brief(), train.steps * batch >= train.dead_window
     key = repr((small, dies, settings.owner.name, _without_shape(settings), _habits(train)))
     if key not in _MADE:
         _MADE[key] = _rehearsed(settings, train, small, dies)
