@@ -6,7 +6,7 @@ from assay.run.settings import BatchSettings, EvaluateSettings, HarvestSettings,
 from assay.training import TrainConfig
 
 WIDTH = 2304
-GATED, RELU = (0.15, 0.25, 0.4), (0.1, 0.15, 0.25)
+GATED, RELU = (0.1, 0.17, 0.3), (0.07, 0.11, 0.18)
 
 
 def gated_ablations() -> Run:
@@ -18,7 +18,7 @@ def gated_ablations() -> Run:
         batches=BatchSettings(size=2048),
         train=TrainConfig(
             steps=500,
-            learning_rate=1e-3,
+            learning_rate=3e-3,
             dead_window=200_000,
             resample_at=(0.4,),
             resample_dip=25,

@@ -15,8 +15,8 @@ D, WIDTH, BASELINE = 576, 8 * 576, 12 * 576
 TOKENS, STEPS, BATCH = 256_000, 500, 2048
 SITES = {"resid": "resid_post.9", "mlp": "mlp_out.9", "attn": "attn_out.9"}
 SEEDS = {"resid": (0, 1, 2), "mlp": (0,), "attn": (0,)}
-STREAM = {"gated": (0.1, 0.15, 0.2, 0.28, 0.4), "relu": (0.07, 0.1, 0.13, 0.17, 0.25)}
-BLOCK = {"gated": (0.06, 0.09, 0.13, 0.19, 0.28), "relu": (0.04, 0.06, 0.09, 0.13, 0.19)}
+STREAM = {"gated": (0.07, 0.1, 0.15, 0.22, 0.33), "relu": (0.05, 0.07, 0.1, 0.14, 0.2)}
+BLOCK = {"gated": (0.045, 0.07, 0.1, 0.15, 0.22), "relu": (0.03, 0.045, 0.07, 0.1, 0.15)}
 DIALS = {"resid": STREAM, "mlp": BLOCK, "attn": BLOCK}
 """What a block adds has less in common from row to row than the stream it adds to: fewer latents fire at the same penalty."""
 
@@ -30,7 +30,7 @@ def gated_pareto(place: str) -> Run:
         batches=BatchSettings(size=BATCH),
         train=TrainConfig(
             steps=STEPS,
-            learning_rate=1e-3,
+            learning_rate=3e-3,
             dead_window=200_000,
             resample_at=(0.4,),
             resample_dip=25,
