@@ -112,7 +112,7 @@ def plot(records: Sequence[Row]) -> str:
     sites = list(dict.fromkeys(row["site"] for row in records))
     parts = [tag("style", Markup(STYLE)), tag("rect", width="100%", height="100%", class_="sheet")]
     for place, site in enumerate(sites):
-        groups = families([as_record(row) for row in records if row["site"] == site])
+        groups = families([Record(**Record.unflattened(_without_site(row))) for row in records if row["site"] == site])
         parts.append(tag("text", name_of(site), x=place * WIDTH + 46, y=18, class_="site"))
         for level, drawn in enumerate(
             (frontier(groups, LOSS_ZERO), frontier(groups, GAMMA, reference=(1.0, "unbiased")))
@@ -134,11 +134,8 @@ def plot(records: Sequence[Row]) -> str:
     )
 
 
-def as_record(row: Row) -> Record:
-    """A record from its flat row."""
-    identity = {key: value for key, value in row.items() if key in Record.model_fields}
-    values = {key: value for key, value in row.items() if key not in (*Record.model_fields, "site")}
-    return Record(**identity, values=values)
+def _without_site(row: Row) -> Row:
+    return {key: value for key, value in row.items() if key != "site"}
 
 
 def name_of(site: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import textwrap
 from pathlib import Path
 
 import torch
@@ -30,3 +31,13 @@ def write_texts(folder: Path, *, documents: int = 120, words: int = 40) -> None:
     draw = random.Random(0)
     for number in range(documents):
         (folder / f"{number:03d}.txt").write_text(" ".join(draw.choices(WORDS, k=words)))
+
+
+def write_run(folder: Path, settings: str) -> Path:
+    """Such a model, such texts, and a run file that reads them in contexts of 16 tokens; `settings` is the rest of it, as TOML."""
+    write_model(folder / "lm")
+    write_texts(folder / "texts")
+    path = folder / "run.toml"
+    head = f'model.name = "{folder}/lm"\nsource = {{ texts = "{folder}/texts", context = 16, held_out = 0.3 }}\n'
+    path.write_text(head + textwrap.dedent(settings), encoding="utf-8")
+    return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import torch
@@ -53,6 +54,12 @@ class Record(Config):
         """Everything in one flat table row."""
         identity = self.resolved()
         return {**identity.pop("values"), **identity}
+
+    @classmethod
+    def unflattened(cls, row: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of a record from its row: what is no field of a record is one of its values."""
+        own = {key: value for key, value in row.items() if key in cls.model_fields}
+        return {**own, "values": {key: value for key, value in row.items() if key not in own}}
 
 
 class Outcome(Config):

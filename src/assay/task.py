@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias, final
 
 from jaxtyping import Float
 from torch import Tensor
@@ -60,6 +60,8 @@ class Cost:
     """Tokens that run through the model up to the site."""
     to_end: int = 0
     """Tokens that run through the whole model."""
+    shared: Mapping[Any, int] = field(default_factory=dict)
+    """Tokens that run up to the site for several tasks, by what they are: whoever comes first pays."""
     seconds: float = 0.0
     """Seconds of everything else, as it was measured on two cores."""
 
@@ -80,12 +82,14 @@ class Bench:
 
 
 class Task(ABC):
-    """A task on a bench. `prepare` once, then `score` for each dictionary; equal settings, bench and dictionary give equal scores."""
+    """A task on a bench. `prepare` once, then `try_on` each dictionary; equal settings, bench and dictionary give equal scores."""
 
     registry: ClassVar[Registry[type[Task]]] = Registry("task", "assay.tasks")
     name: ClassVar[str]
     suite: ClassVar[Suite]
     paper: ClassVar[str]
+    at_site: ClassVar[bool] = False
+    """Whether atoms must lie where the dictionary reads; what a transcoder writes is elsewhere."""
     scores: ClassVar[Mapping[str, ScoreKind]]
     """Every score that it gives; the first is the one that a table shows."""
 
@@ -105,7 +109,19 @@ class Task(ABC):
 
     @abstractmethod
     def score(self, dictionary: Dictionary) -> Scores:
-        """Scores of a dictionary, after `prepare`."""
+        """Scores of a dictionary, after `prepare`. Raises NotApplicable."""
+
+    @final
+    def try_on(self, dictionary: Dictionary) -> Scores:
+        """What `score` says of a dictionary that the task can try. Raises NotApplicable, and TypeError for other scores than promised."""
+        if self.at_site and dictionary.config.maps_to:
+            raise NotApplicable(
+                "the dictionary reconstructs another site than it reads; needed is one whose atoms lie where it reads"
+            )
+        found = self.score(dictionary)
+        if found.values.keys() != self.scores.keys():
+            raise TypeError(f"{self.name} gave {sorted(found.values)}, and promised {sorted(self.scores)}")
+        return found
 
     @abstractmethod
     def cost(self) -> tuple[Cost, Cost]:

@@ -8,24 +8,17 @@ from pathlib import Path
 import pytest
 
 from assay.cli import main
-from tests.tiny_language import write_model, write_texts
+from tests.tiny_language import write_run
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("match")
-    write_model(folder / "lm")
-    write_texts(folder / "texts")
-    path = folder / "run.toml"
-    path.write_text(
-        f"""
+    path = write_run(
+        folder,
+        """
         name = "seeds"
         seeds = [0, 1]
-        [model]
-        name = "{folder}/lm"
-        [source]
-        texts = "{folder}/texts"
-        context = 16
         [harvest]
         site = "resid_post.1"
         tokens = 1000
@@ -42,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [sweep]
         narrow = [4]
         wide = [4]
-        """
+        """,
     )
     for verb in ("harvest", "sweep"):
         assert main([verb, str(path), "--out", str(folder / "run")]) == 0

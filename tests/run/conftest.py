@@ -7,24 +7,15 @@ from pathlib import Path
 import pytest
 
 from assay.cli import main
-from tests.tiny_language import write_model, write_texts
+from tests.tiny_language import write_run
 
 
 @pytest.fixture(scope="session")
 def toml(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("run")
-    write_model(folder / "lm")
-    write_texts(folder / "texts")
-    path = folder / "small.toml"
-    path.write_text(
-        f"""
+    return write_run(
+        tmp_path_factory.mktemp("run"),
+        """
         name = "small"
-        [model]
-        name = "{folder}/lm"
-        [source]
-        texts = "{folder}/texts"
-        context = 16
-        held_out = 0.3
         [harvest]
         site = "resid_post.1"
         tokens = 2000
@@ -48,9 +39,8 @@ def toml(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tokens = 300
         [latents]
         count = 3
-        """
+        """,
     )
-    return path
 
 
 @pytest.fixture(scope="session")

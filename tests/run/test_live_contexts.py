@@ -10,29 +10,26 @@ import pytest
 from assay.cli import main
 from assay.errors import ConfigError
 from assay.run import Workspace
-from tests.tiny_language import write_model, write_texts
+from tests.tiny_language import write_run
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("live")
-    write_model(place / "lm")
-    write_texts(place / "texts")
-    (place / "run.toml").write_text(
-        f"""
+    write_run(
+        place,
+        """
         name = "live"
-        model.name = "{place}/lm"
-        source = {{ texts = "{place}/texts", context = 16, held_out = 0.3 }}
-        harvest = {{ site = "resid_post.1", tokens = 1000 }}
+        harvest = { site = "resid_post.1", tokens = 1000 }
         batches.contexts = 8
-        train = {{ steps = 60, learning_rate = 0.01, checkpoint_every = 20, log_every = 20, sample_rows = 500 }}
+        train = { steps = 60, learning_rate = 0.01, checkpoint_every = 20, log_every = 20, sample_rows = 500 }
         evaluate.tokens = 300
         latents.count = 2
         [dictionaries.end_to_end]
         variant = "end_to_end"
         width = 48
         sparsity.value = 0.02
-        """
+        """,
     )
     assert main(["harvest", str(place / "run.toml"), "--out", str(place / "out")]) == 0
     assert main(["train", str(place / "out"), "--dry-run"]) == 0

@@ -17,31 +17,28 @@ from assay.dictionary import Dictionary
 from assay.errors import ConfigError, StoreError
 from assay.run import Run, Workspace
 from assay.sites import capture, locate
-from tests.tiny_language import write_model, write_texts
+from tests.tiny_language import write_run
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("several")
-    write_model(place / "lm")
-    write_texts(place / "texts")
-    (place / "run.toml").write_text(
-        f"""
-        name = "several"
-        model.name = "{place}/lm"
-        source = {{ texts = "{place}/texts", context = 16, held_out = 0.3 }}
-        harvest = {{ site = "mlp_in.1 + mlp_out.1", tokens = 1500, rows_per_shard = 600 }}
-        batches.size = 128
-        train = {{ steps = 60, learning_rate = 0.01, checkpoint_every = 20 }}
-        evaluate.tokens = 300
-        latents = {{ count = 2, arm = "transcoder" }}
-        [dictionaries]
-        transcoder = {{ variant = "transcoder", width = 48, k = 6 }}
-        skip = {{ variant = "skip_transcoder", width = 48, k = 6 }}
-        crosscoder = {{ variant = "crosscoder", width = 48 }}
-        batch = {{ variant = "batch_topk_crosscoder", width = 48, k = 6 }}
-        topk = {{ variant = "topk", width = 48, k = 6 }}
+    write_run(
+        place,
         """
+        name = "several"
+        harvest = { site = "mlp_in.1 + mlp_out.1", tokens = 1500, rows_per_shard = 600 }
+        batches.size = 128
+        train = { steps = 60, learning_rate = 0.01, checkpoint_every = 20 }
+        evaluate.tokens = 300
+        latents = { count = 2, arm = "transcoder" }
+        [dictionaries]
+        transcoder = { variant = "transcoder", width = 48, k = 6 }
+        skip = { variant = "skip_transcoder", width = 48, k = 6 }
+        crosscoder = { variant = "crosscoder", width = 48 }
+        batch = { variant = "batch_topk_crosscoder", width = 48, k = 6 }
+        topk = { variant = "topk", width = 48, k = 6 }
+        """,
     )
     for verb in ("harvest", "train", "evaluate", "report"):
         assert main([verb, str(place / "run.toml"), "--out", str(place / "out")]) == 0

@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime
 import importlib
 import json
-import math
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,9 @@ from typing import Any
 import numpy as np
 
 from assay.record import Record, machine
+from assay.reports import matching
+from assay.reports.families import Family
+from assay.reports.matching import Frontier, frontier
 from assay.run import kept
 from assay.run.stages import Workspace
 from benchmarks.results import commit
@@ -67,29 +69,28 @@ def reading(recipe: str, setting: str, *claims: Claim, verb: str = "sweep") -> C
 
 @dataclass(frozen=True)
 class Line:
-    """The dictionaries of one name and seed, over their dial; between them straight in log L0."""
+    """The dictionaries of one name and seed, over their dial; between them straight in log L0, as reports compare them."""
 
-    records: tuple[Record, ...]
-    """By rising L0."""
+    family: Family
 
     @property
-    def reach(self) -> tuple[float, float]:
-        """Least and largest L0."""
-        return _value(self.records[0], "l0"), _value(self.records[-1], "l0")
+    def records(self) -> tuple[Record, ...]:
+        """By rising L0."""
+        return tuple(sorted(self.family.records, key=lambda record: _value(record, "l0")))
+
+    def frontier(self, key: str) -> Frontier:
+        """A number against L0. Raises SystemExit without two points."""
+        found = frontier(self.family, key)
+        if found is None:
+            raise SystemExit(f"{self.family.label} has no two points of {key}; move the dials")
+        return found
 
     def at(self, l0: float, key: str) -> float:
         """A number at an L0 within reach."""
-        return float(
-            np.interp(math.log(l0), [math.log(_value(record, "l0")) for record in self.records], self.all(key))
-        )
-
-    def where(self, value: float, key: str) -> float:
-        """The L0 at which a number that rises with L0 has a value."""
-        logs = [math.log(_value(record, "l0")) for record in self.records]
-        return math.exp(float(np.interp(value, np.maximum.accumulate(self.all(key)), logs)))
+        return self.frontier(key).at(l0).mean
 
     def all(self, key: str) -> list[float]:
-        """A number of each dictionary."""
+        """A number of each dictionary, by rising L0."""
         return [_value(record, key) for record in self.records]
 
 
@@ -97,15 +98,16 @@ def line(workspace: Workspace, name: str, seed: int) -> Line:
     """What was measured of a dictionary of the run's settings and a seed, along its sweep."""
     named = {f"{name}-{dial:g}{end}" for dial in workspace.run.sweep[name] for end in ("", f"-s{seed}")}
     found = [record for record in records(workspace) if record.arm in named and record.seed == seed]
-    return Line(tuple(sorted(found, key=lambda record: _value(record, "l0"))))
+    return Line(Family(name, 0, tuple(found)))
 
 
 def common(lines: Sequence[Line], places: int = 17) -> list[float]:
     """L0 that all lines reach, from the least to the largest in equal steps of its logarithm. Raises SystemExit without any."""
-    low, high = max(each.reach[0] for each in lines), min(each.reach[1] for each in lines)
-    if low > high:
-        raise SystemExit(f"no common L0: {[each.reach for each in lines]}; move the dials")
-    return np.geomspace(low, high, places).tolist()
+    reach = [each.frontier("explained_variance").l0_range() for each in lines]
+    bounds = matching.common(reach)
+    if bounds is None:
+        raise SystemExit(f"no common L0: {reach}; move the dials")
+    return np.geomspace(*bounds, places).clip(*bounds).tolist()
 
 
 def records(workspace: Workspace) -> tuple[Record, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from statistics import fmean
+from statistics import fmean, geometric_mean
 
+import numpy as np
+
+from assay.reports import matching
 from assay.run.stages import Workspace
 from tests.science.claims import Claim
 from tests.science.language import Line, Reading, common, line, reading
@@ -55,12 +57,14 @@ def _figures(workspace: Workspace, seed: int) -> dict[str, float]:
 
 def l0_ratio(first: Line, second: Line) -> float:
     """Geometric mean of L0 of the first over L0 of the second, at the values of loss recovered that both reach."""
-    low, high = max(first.all(KEY)[0], second.all(KEY)[0]), min(first.all(KEY)[-1], second.all(KEY)[-1])
-    if low >= high:
-        raise SystemExit("no common value of loss recovered; move the dials")
-    wanted = [low + (high - low) * place / 16 for place in range(17)]
-    needed = [[each.where(value, KEY) for value in wanted] for each in (first, second)]
-    return math.exp(fmean(math.log(ours / theirs) for ours, theirs in zip(*needed, strict=True)))
+    lines = [each.frontier(KEY) for each in (first, second)]
+    bounds = matching.common([each.value_range() for each in lines])
+    if bounds is None:
+        raise SystemExit("no common value of loss recovered along rising lines; move the dials")
+    ratios = [
+        ours.mean / theirs.mean for ours, theirs in ([e.l0_for(v) for e in lines] for v in np.linspace(*bounds, 17))
+    ]
+    return geometric_mean(ratios)
 
 
 def _mean_gamma(line: Line) -> float:

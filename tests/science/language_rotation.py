@@ -17,6 +17,7 @@ from torch import Tensor
 
 from assay.activations.produce import evaluating
 from assay.activations.store import ActivationStore
+from assay.analysis import probes
 from assay.analysis.naming import name_atoms
 from assay.dictionary import Dictionary
 from assay.materials import load_language_model
@@ -141,7 +142,5 @@ def probe(coordinates: Float[Tensor, "N L"], label: Bool[Tensor, " N"], fit: Boo
 
 
 def auc(scores: Float[Tensor, "N L"], label: Bool[Tensor, " N"]) -> Float[Tensor, " L"]:
-    """Chance that a text of the class has the larger score, by column."""
-    ranks = scores.argsort(0).argsort(0).double() + 1
-    positive = int(label.sum())
-    return (ranks[label].sum(0) - positive * (positive + 1) / 2) / (positive * (len(label) - positive))
+    """Of one label, by column."""
+    return probes.auc(scores, label[:, None].expand_as(scores))

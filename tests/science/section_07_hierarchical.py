@@ -12,6 +12,7 @@ import xxhash
 from torch import Tensor, nn
 
 from assay.activations.store import ActivationStore
+from assay.analysis import probes
 from assay.dictionaries.hierarchical import Hierarchical
 from assay.dictionary import Dictionary
 from assay.training import TrainConfig, train
@@ -135,9 +136,7 @@ def head(features: Tensor, labels: Tensor, ridge: float = 1e-3) -> Callable[[Ten
 
 def auc(scores: Tensor, labels: Tensor) -> float:
     """Chance that a row of the class scores higher than one that is not."""
-    ranks = scores.argsort().argsort().double() + 1
-    positive = float(labels.sum())
-    return (float(ranks[labels].sum()) - positive * (positive + 1) / 2) / (positive * (len(labels) - positive))
+    return float(probes.auc(scores[:, None], labels[:, None]))
 
 
 def curve(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

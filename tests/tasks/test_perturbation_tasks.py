@@ -33,9 +33,9 @@ def bench(tmp_path, monkeypatch):
 def test_a_task_gives_each_of_its_scores_twice_alike(bench, kind, monkeypatch):
     monkeypatch.setattr(f"assay.tasks.{kind.name}.{'LEAST' if kind is TPP else 'ROOM'}", 0.0)
     task = kind(kind.Config(**SMALL), bench)
-    assert task.cost()[0].to_site > 0
+    assert sum(task.cost()[0].shared.values()) > 0
     task.prepare()
-    assert task.cost()[0].to_site == 0
+    assert not task.cost()[0].shared
     scores = task.score(identity(16))
     assert list(scores.values) == list(kind.scores)
     assert next(iter(kind.scores)) == kind.name
@@ -62,4 +62,4 @@ def test_a_dictionary_of_two_sites_is_refused(bench, kind, monkeypatch):
     task = kind(kind.Config(**SMALL), bench)
     task.prepare()
     with pytest.raises(NotApplicable, match="another site"):
-        task.score(Transcoder.Config(d_in=16, target_width=16, width=8, k=2).build())
+        task.try_on(Transcoder.Config(d_in=16, target_width=16, width=8, k=2).build())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 
 import pytest
@@ -55,10 +54,8 @@ def test_it_scores_dictionaries_on_documents_that_training_did_not_see(bench):
 def test_a_dictionary_that_never_fires_gets_no_number(bench):
     task = Unlearning(SETTINGS, bench)
     task.prepare()
-    found = task.score(constant(torch.zeros(16)))
-    assert math.isnan(found.values["rise"])
-    assert found.values["qualify"] == 0
-    assert "no latent fires" in found.details["refused"]
+    with pytest.raises(NotApplicable, match="no latent fires"):
+        task.score(constant(torch.zeros(16)))
 
 
 def test_too_little_text_is_refused(bench):

@@ -22,7 +22,7 @@ from assay.analysis.sparse_probing import DENSE_PENALTY
 SIZES = (2, 5, 10, 20, 50, 100, 500)
 """N, how many latents are silenced; fewer where fewer have an effect."""
 HEADLINE = 20
-"""The N that stands for all: set beforehand, as SAEBench shows it. The best N of seven is nearly as good for random directions."""
+"""The N that stands for all, set beforehand: the best of seven flatters whoever varies most."""
 ROOM = 0.001
 """Accuracy that there must be to win back; where there is less, nothing is (score 0)."""
 
@@ -52,6 +52,30 @@ class Curve:
             for some in ([curve.train for curve in curves], [curve.test for curve in curves])
         )
         return cls(*parts)
+
+
+OTHERS = tuple(n for n in SIZES if n != HEADLINE)
+
+
+def formulas(name: str, formula: str) -> dict[str, str]:
+    """What a task that silences N latents scores: at `HEADLINE`, of raw channels, at the best N, at the others. `{n}` stands for N."""
+    return {
+        name: formula.format(n=HEADLINE),
+        "channels": "the same of raw channels about the mean of what dictionaries were trained on",
+        "best": f"{formula.format(n='N')}; N is best where probes were fitted",
+        **{f"{name}_{n}": formula.format(n=n) for n in OTHERS},
+    }
+
+
+def scores(name: str, found: Curve, channels: Curve) -> dict[str, float]:
+    """The numbers of these formulas."""
+    listed = {f"{name}_{n}": found.test[n] for n in OTHERS}
+    return {name: found.test[HEADLINE], "channels": channels.test[HEADLINE], "best": found.score, **listed}
+
+
+def by_number(curves: Mapping[str, Curve]) -> dict[str, dict[str, float]]:
+    """Each curve on the texts not fitted to, as JSON."""
+    return {name: {str(n): value for n, value in curve.test.items()} for name, curve in curves.items()}
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,23 +6,27 @@ about equal length together; what pads the shorter ones stands to their right, w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
+from pydantic import Field
 from torch import Tensor
 
 from assay.activations.produce import evaluating, rows_kept
 from assay.activations.source import Inputs
+from assay.config import Config
 from assay.dictionary import Dictionary
 from assay.materials.labelled import Labelled, load_labelled
 from assay.materials.language_model import LanguageModel
 from assay.sites import Site, capture
 
 TEXTS_AT_ONCE = 32
+TYPICAL = {"sentiment": 28, "newsgroups": 48, "jobs": 26}
+"""Tokens of a text of each set, of at most 48."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +144,30 @@ def _read(
             for text, part in zip(some, found.split(lengths[some].tolist()), strict=True):
                 rows[starts[text] : starts[text] + len(part)] = part
     return TextRows(torch.empty(0, 0) if rows is None else rows, lengths)
+
+
+class TextSettings(Config):
+    """How much labelled text a task reads."""
+
+    train: int = Field(default=1200, ge=100)
+    """Texts of each set that probes are fitted to."""
+    test: int = Field(default=400, ge=50)
+    """Texts of each set that they are tried on."""
+    tokens: int = Field(default=48, ge=4)
+    """Most tokens of a text; what comes after them is left out."""
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Texts to fit to, texts to try on, tokens: what `read_labelled` is given."""
+        return self.train, self.test, self.tokens
+
+    def to_read(
+        self, names: Iterable[str], language_model: LanguageModel, site: Site, kept: Container[Any]
+    ) -> dict[Any, int]:
+        """Tokens of each labelled set that is not in `kept` yet, by its key."""
+        texts = self.train + self.test
+        keys = {key_of(name, *self.sizes, language_model, site): TYPICAL[name] for name in names}
+        return {key: texts * min(typical, self.tokens) for key, typical in keys.items() if key not in kept}
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
+from assay.analysis import probes
 from assay.analysis.bootstrap import Drawing, Interval, interval
 from assay.config import Config
 
@@ -56,13 +57,10 @@ def agreement(
 
 
 def auc(score: Float[np.ndarray, " n"], so: Bool[np.ndarray, " n"]) -> float | None:
-    """Area under the ROC curve: (sum of the positives' mid-ranks - P (P + 1) / 2) / (P N); None without positives or negatives."""
-    positive, negative = int(so.sum()), int((~so).sum())
-    if not positive or not negative:
+    """P(a positive has the larger score) + half of P(equal); None without positives or without negatives."""
+    if so.all() or not so.any():
         return None
-    _, place, count = np.unique(score, return_inverse=True, return_counts=True)
-    ranks = (count.cumsum() - (count - 1) / 2)[place]
-    return float((ranks[so].sum() - positive * (positive + 1) / 2) / (positive * negative))
+    return float(probes.auc(torch.from_numpy(score)[:, None], torch.from_numpy(so)[:, None]))
 
 
 def correlation(a: Float[np.ndarray, " T"], b: Float[np.ndarray, " T"]) -> float | None:

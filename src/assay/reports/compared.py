@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from assay.analysis.bootstrap import Interval
+from assay.reports.aligned import aligned
 from assay.reports.comparison import Comparison
 from assay.reports.quantities import (
     EXPLAINED,
@@ -37,10 +38,7 @@ def text(comparison: Comparison, *, whole: bool = False) -> str:
         table.append(
             [visible(tried.metric), *(_shown(value, 3) for value in (tried.first, tried.second, tried.difference))]
         )
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines += [
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
-    ]
+    lines += [f"  {line}" for line in aligned(table, right=False)]
     if ratio := comparison.l0_ratio:
         label = quantity(ratio.metric, []).label
         lines.append(

@@ -134,5 +134,4 @@ def _from_row(record: Any) -> Any:
     """A record from its flat row: what is no field of a record is one of its values."""
     if not isinstance(record, Mapping) or "values" in record:
         return record
-    own = {key: value for key, value in record.items() if key in Record.model_fields}
-    return {**own, "values": {key: value for key, value in record.items() if key not in own}}
+    return Record.unflattened(record)

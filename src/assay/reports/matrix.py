@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from statistics import fmean
 
+from assay.reports.aligned import aligned
 from assay.reports.quantities import UNDEFINED, number
 
 
@@ -20,9 +21,4 @@ def matrix(rows: Mapping[str, Mapping[str, float | None]], *, title: str, best_f
     for name in ordered:
         cells = [*rows[name].values(), mean[name]]
         table.append([name, *(UNDEFINED if value is None else number(value, decimals) for value in cells)])
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = [
-        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
-        for line in table
-    ]
-    return "\n".join(lines)
+    return "\n".join(aligned(table))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay.record import Outcome
+from assay.reports.aligned import aligned
 from assay.reports.quantities import UNDEFINED, number
 from assay.reports.tokens import visible
 
@@ -40,12 +41,7 @@ def outcome_table(outcomes: Sequence[Outcome]) -> str:
     """The table as aligned text for a terminal."""
     found = tried(outcomes)
     lines = [("", *map(visible, found.arms)), *((visible(name), *cells) for name, cells in found.rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    table = [
-        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]).rstrip()
-        for line in lines
-    ]
-    return "\n".join([*table, *map(visible, found.refused)])
+    return "\n".join([*aligned(lines), *map(visible, found.refused)])
 
 
 def _cell(outcome: Outcome | None, score: str) -> str:

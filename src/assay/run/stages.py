@@ -15,9 +15,10 @@ runs/<name>/
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -297,7 +298,7 @@ def run_examples(workspace: Workspace) -> list[LatentPage]:
         workspace.tidy()
         return list(known.latents)
     arms = {folder.name: Dictionary.load(folder) for folder in trained_arms(workspace)}
-    arm = settings.arm or _middle_arm(workspace, list(arms))
+    arm = settings.arm or next(iter(middle_arms(workspace, list(arms)).values()))
     if arm not in arms:
         raise ConfigError(f"latents.arm = {shown(arm)}", expected=f"one of {', '.join(arms)}", do="Correct it.")
     started = time.perf_counter()
@@ -342,12 +343,18 @@ def run_report(workspace: Workspace, command: str) -> Path:
         return write_report(report, workspace.folder)
 
 
-def _middle_arm(workspace: Workspace, arms: list[str]) -> str:
-    """The arm in the middle of the first dictionary's sweep."""
-    first = next(iter(workspace.run.dictionaries))
-    settings = workspace.run.arms(*workspace.store.parts, sweep=True)
-    swept = [name for name in settings if name.startswith(f"{first}-") and name in arms]
-    return swept[(len(swept) - 1) // 2] if swept else arms[0]
+def middle_arms(workspace: Workspace, arms: Sequence[str]) -> dict[str, str]:
+    """Of each dictionary of the run that has one among these arms the arm in the middle of its sweep, of the first seed."""
+    parts, first = workspace.store.parts, min(workspace.run.seeds, default=0)
+    settings = workspace.run.arms(*parts, sweep=True) | workspace.run.arms(*parts, sweep=False)
+    found: dict[str, str] = {}
+    for name in workspace.run.dictionaries:
+        swept = re.compile(rf"{re.escape(name)}-[\d.e+-]+?(-s\d+)?")
+        own = [arm for arm in arms if arm == name or (swept.fullmatch(arm) and settings[arm].seed == first)]
+        if own:
+            own.sort(key=lambda arm: settings[arm].dial_value())
+            found[name] = own[(len(own) - 1) // 2]
+    return found
 
 
 def _readout(workspace: Workspace, dictionary: Dictionary) -> tuple[Tensor, Tensor | None] | None:

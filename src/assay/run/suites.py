@@ -6,11 +6,10 @@ Each outcome is kept as soon as it is there; what was found with the same settin
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from assay import disk
 from assay.config import parse
@@ -20,8 +19,8 @@ from assay.record import Outcome, machine
 from assay.run import kept
 from assay.run.baselines import baselines
 from assay.run.kept import EVALUATION
-from assay.run.needs.pace import ModelPace, model_pace
-from assay.run.stages import DICTIONARIES, Workspace, digest, trained_arms
+from assay.run.needs.pace import ModelPace, clock, model_pace
+from assay.run.stages import DICTIONARIES, Workspace, digest, middle_arms, trained_arms
 from assay.task import Bench, Cost, NotApplicable, Scores, Task
 
 SuiteName: TypeAlias = Literal["core", "probing", "interp", "all"]
@@ -58,7 +57,7 @@ def plan(workspace: Workspace, suite: SuiteName) -> list[Planned]:
             do="Try dictionaries of one tensor, or measure `core`.",
         )
     bench = Bench(workspace.language_model, workspace.sites[0], workspace.source("held_out"), sample)
-    pace, found = model_pace(workspace), []
+    pace, found, read = model_pace(workspace), list[Planned](), dict[Any, int]()
     measured = kept.read_measurements(workspace.folder)
     done = {(each.task, each.arm): each.inputs for each in measured.outcomes} if measured else {}
     for kind in chosen:
@@ -66,7 +65,11 @@ def plan(workspace: Workspace, suite: SuiteName) -> list[Planned]:
         missing = {name: arm for name, arm in arms.items() if done.get((kind.name, name)) != inputs[name]}
         task = kind(settings[kind.name], bench)
         once, each = task.cost()
-        seconds = _seconds(once, pace) + len(missing) * _seconds(each, pace) if missing else 0.0
+        seconds = 0.0
+        if missing:
+            shared = {key: tokens for key, tokens in once.shared.items() if key not in read}
+            read |= shared
+            seconds = sum(shared.values()) * pace.to_site + _seconds(once, pace) + len(missing) * _seconds(each, pace)
         found.append(Planned(task, missing, inputs, seconds))
     return found
 
@@ -74,12 +77,12 @@ def plan(workspace: Workspace, suite: SuiteName) -> list[Planned]:
 def overview(planned: Sequence[Planned]) -> str:
     """What will be done and how long it will take, before anything starts."""
     lines = [
-        f"{part.task.name:<20} {_clock(part.seconds):>8}  {', '.join(part.arms)}"
+        f"{part.task.name:<20} {clock(part.seconds):>8}  {', '.join(part.arms)}"
         if part.arms
         else f"{part.task.name:<20} {'done':>8}"
         for part in planned
     ]
-    return "\n".join([*lines, f"{'all':<20} {_clock(sum(part.seconds for part in planned)):>8}"])
+    return "\n".join([*lines, f"{'all':<20} {clock(sum(part.seconds for part in planned)):>8}"])
 
 
 def run_suite(workspace: Workspace, planned: Sequence[Planned], say: Callable[[str], None]) -> Iterator[Outcome]:
@@ -88,7 +91,7 @@ def run_suite(workspace: Workspace, planned: Sequence[Planned], say: Callable[[s
         if not part.arms:
             continue
         task = part.task
-        say(f"{task.name}: about {_clock(part.seconds)} for {', '.join(part.arms)}")
+        say(f"{task.name}: about {clock(part.seconds)} for {', '.join(part.arms)}")
         refused = ""
         try:
             task.prepare()
@@ -97,20 +100,28 @@ def run_suite(workspace: Workspace, planned: Sequence[Planned], say: Callable[[s
             say(f"{task.name} is not applicable: {refused}")
         for name, arm in part.arms.items():
             started = time.perf_counter()
-            found = Scores({}) if refused else _scored(task, arm)
+            scores, reason = (Scores({}), refused) if refused else _tried_on(task, arm)
             outcome = Outcome(
                 task=task.name,
                 arm=name,
                 inputs=part.inputs[name],
-                scores={score: value if math.isfinite(value) else None for score, value in found.values.items()},
-                items={score: tuple(values) for score, values in found.items.items()},
-                not_applicable=refused or found.details.get("not_applicable", ""),
-                details=dict(found.details),
+                scores={score: value if math.isfinite(value) else None for score, value in scores.values.items()},
+                items={score: tuple(values) for score, values in scores.items.items()},
+                not_applicable=reason,
+                details=dict(scores.details),
                 seconds=time.perf_counter() - started,
                 machine=machine(),
             )
             _keep(workspace, outcome)
             yield outcome
+
+
+def _tried_on(task: Task, arm: Dictionary) -> tuple[Scores, str]:
+    """Scores, or none and the reason."""
+    try:
+        return task.try_on(arm), ""
+    except NotApplicable as reason:
+        return Scores({}), str(reason)
 
 
 def tried(workspace: Workspace) -> dict[str, Dictionary]:
@@ -123,23 +134,9 @@ def tried(workspace: Workspace) -> dict[str, Dictionary]:
                 f"suites.arms has {shown(name)}", expected=f"some of {', '.join(known)}", do="Correct it."
             )
     return {
-        name: Dictionary.load(workspace.folder / DICTIONARIES / name) for name in asked or _middle(workspace, known)
+        name: Dictionary.load(workspace.folder / DICTIONARIES / name)
+        for name in asked or middle_arms(workspace, known).values()
     }
-
-
-def _middle(workspace: Workspace, known: Sequence[str]) -> list[str]:
-    """Of each dictionary of the run the arm in the middle of its sweep, of its first seed."""
-    arms = workspace.run.arms(*workspace.store.parts, sweep=True) | workspace.run.arms(
-        *workspace.store.parts, sweep=False
-    )
-    first = min(workspace.run.seeds, default=0)
-    chosen = []
-    for name in workspace.run.dictionaries:
-        swept = re.compile(rf"{re.escape(name)}-[\d.e+-]+?(-s\d+)?")
-        own = [arm for arm in known if arm == name or (swept.fullmatch(arm) and arms[arm].seed == first)]
-        own.sort(key=lambda arm: arms[arm].dial_value())
-        chosen += own[(len(own) - 1) // 2 :][:1]
-    return chosen
 
 
 def _settings(workspace: Workspace, kind: type[Task]) -> Task.Config:
@@ -151,17 +148,6 @@ def _inputs(workspace: Workspace, settings: Task.Config, kind: type[Task], name:
     which = disk.hash_file(manifest) if manifest.exists() else arm.config.digest()
     run = workspace.run
     return digest([kind.name, settings, run.model, run.source, run.harvest.site, workspace.store.identity, which])
-
-
-def _scored(task: Task, arm: Dictionary) -> Scores:
-    """Scores, or the reason why this dictionary has none."""
-    try:
-        found = task.score(arm)
-    except NotApplicable as reason:
-        return Scores({}, details={"not_applicable": str(reason)})
-    if found.values.keys() != task.scores.keys():
-        raise TypeError(f"{task.name} gave {sorted(found.values)}, and promised {sorted(task.scores)}")
-    return found
 
 
 def _keep(workspace: Workspace, outcome: Outcome) -> None:
@@ -176,7 +162,3 @@ def _keep(workspace: Workspace, outcome: Outcome) -> None:
 
 def _seconds(cost: Cost, pace: ModelPace) -> float:
     return cost.to_site * pace.to_site + cost.to_end * pace.to_end + cost.seconds
-
-
-def _clock(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

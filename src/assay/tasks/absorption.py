@@ -27,6 +27,7 @@ class Absorption(Task, name="absorption", suite="probing", paper="arXiv:2503.095
     A dictionary without latents for letters absorbs nothing: read the scores beside `main_f1`.
     """
 
+    at_site = True
     scores = {
         "absorption": ScoreKind(
             "mean over letters and words of B / (B + M), what at most 3 others, and the letter's own, carry along the letter's probe",
@@ -73,11 +74,7 @@ class Absorption(Task, name="absorption", suite="probing", paper="arXiv:2503.095
         self.words = whole.only(known)
 
     def score(self, dictionary: Dictionary) -> Scores:
-        """Find each letter's latents and what others carry. Raises NotApplicable for a dictionary that reconstructs another site."""
-        if dictionary.config.maps_to:
-            raise NotApplicable(
-                "the dictionary reconstructs another site than it reads; needed is one whose atoms lie where probes read"
-            )
+        """Find each letter's latents and what others carry."""
         found = self.words.absorption(pool(dictionary, self.rows), raw_atoms(dictionary))
         values = {
             "absorption": _mean([each.share for each in found]),

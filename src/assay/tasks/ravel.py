@@ -51,6 +51,7 @@ class Ravel(Task, name="ravel", suite="probing", paper="arXiv:2402.17700"):
     kind and one prompt an attribute.
     """
 
+    at_site = True
     scores: ClassVar[Mapping[str, ScoreKind]] = {
         "disentanglement": ScoreKind("(cause + isolation) / 2, mean over attributes; 0.5 for doing nothing", "higher"),
         "cause": ScoreKind("share of questions about the attribute that get the source's value", "higher"),
@@ -101,9 +102,7 @@ class Ravel(Task, name="ravel", suite="probing", paper="arXiv:2402.17700"):
             self.swap = sum(swapped(*sets[1]) for sets in self.sets.values()) / len(self.sets)
 
     def score(self, dictionary: Dictionary) -> Scores:
-        """Learn and try a mask for each attribute. Raises NotApplicable for a dictionary that reconstructs another site."""
-        if dictionary.config.maps_to:
-            raise NotApplicable("the dictionary reconstructs another site than it reads")
+        """Learn and try a mask for each attribute."""
         own, found = self.settings, {}
         with evaluating(self.bench.language_model.model):
             for attribute, ((learn, learn_asked), (test, test_asked)) in self.sets.items():

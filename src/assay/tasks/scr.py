@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import torch
-from pydantic import Field
 
-from assay.analysis.perturbation import HEADLINE, SIZES, Confounded, Curve
-from assay.analysis.pooling import PooledCodes, Read, TextRows, key_of, pool, raw_atoms, read_labelled
+from assay.analysis.perturbation import Confounded, Curve, by_number, formulas, scores
+from assay.analysis.pooling import PooledCodes, Read, TextRows, TextSettings, pool, raw_atoms, read_labelled
 from assay.dictionary import Dictionary
 from assay.materials.job_templates import JOBS
 from assay.task import Cost, NotApplicable, ScoreKind, Scores, Task
 
 PAIRS = tuple(zip(JOBS[::2], JOBS[1::2], strict=True))
-TYPICAL = 26
-"""Tokens of a text."""
 ROOM = 0.05
 """Accuracy that the bias must cost a probe, or there is no bias worth removing."""
-OTHERS = tuple(n for n in SIZES if n != HEADLINE)
 FORMULA = "(acc silenced - acc biased) / (acc clean - acc biased), {n} latents of the other attribute silenced; mean over pairs of jobs"
 
 
@@ -29,20 +25,14 @@ class SCR(Task, name="scr", suite="probing", paper="arXiv:2503.09532"):
     beforehand, and each N is listed.
     """
 
+    at_site = True
     scores = {
-        "scr": ScoreKind(FORMULA.format(n=HEADLINE), "higher"),
-        "channels": ScoreKind("the same of raw channels about the mean of what dictionaries were trained on", "target"),
-        "best": ScoreKind(FORMULA.format(n="N") + "; N is best where probes were fitted", "higher"),
-        **{f"scr_{n}": ScoreKind(FORMULA.format(n=n), "higher") for n in OTHERS},
+        score: ScoreKind(formula, "target" if score == "channels" else "higher")
+        for score, formula in formulas("scr", FORMULA).items()
     }
 
-    class Config(Task.Config):
-        train: int = Field(default=1200, ge=100)
-        """Sentences that probes are fitted to, of all jobs and both pronouns."""
-        test: int = Field(default=400, ge=50)
-        """Sentences that they are tried on."""
-        tokens: int = Field(default=48, ge=4)
-        """Most tokens of a sentence; what comes after them is left out."""
+    class Config(Task.Config, TextSettings):
+        """How much is read."""
 
     settings: Config
 
@@ -50,7 +40,7 @@ class SCR(Task, name="scr", suite="probing", paper="arXiv:2503.09532"):
         """Read the sentences, and fit the biased and the clean probes of each pair of jobs."""
         bench = self.bench
         mean, eye = bench.sample.double().mean(0), torch.eye(bench.sample.shape[1], dtype=torch.float64)
-        read = read_labelled("jobs", *self._sizes, bench.language_model, bench.site, bench.kept)
+        read = read_labelled("jobs", *self.settings.sizes, bench.language_model, bench.site, bench.kept)
         self.ground: dict[str, tuple[TextRows, Confounded]] = {}
         self.room: dict[str, float] = {}
         beside = []
@@ -68,38 +58,24 @@ class SCR(Task, name="scr", suite="probing", paper="arXiv:2503.09532"):
         self.beside = Curve.mean(beside)
 
     def score(self, dictionary: Dictionary) -> Scores:
-        """Silence latents for each pair of jobs. Raises NotApplicable for a dictionary that reconstructs another site."""
-        if dictionary.config.maps_to:
-            raise NotApplicable(
-                "the dictionary reconstructs another site than it reads; needed is one whose atoms lie where probes read"
-            )
+        """Silence latents for each pair of jobs."""
         atoms = raw_atoms(dictionary)
         curves = {name: ground.scr(pool(dictionary, rows), atoms) for name, (rows, ground) in self.ground.items()}
         whole = Curve.mean(list(curves.values()))
-        values = {
-            "scr": whole.test[HEADLINE],
-            "channels": self.beside.test[HEADLINE],
-            "best": whole.score,
-            **{f"scr_{n}": whole.test[n] for n in OTHERS},
-        }
         details = {
             "best N": whole.best,
             "accuracy that the bias costs": self.room,
-            "channels by N": {str(n): value for n, value in self.beside.test.items()},
-            "by pair": {name: {str(n): value for n, value in curve.test.items()} for name, curve in curves.items()},
+            **by_number({"channels": self.beside}),
+            "by pair": by_number(curves),
         }
-        return Scores(values, details)
+        return Scores(scores("scr", whole, self.beside), details)
 
     def cost(self) -> tuple[Cost, Cost]:
-        """Sentences that are kept already cost nothing; the rest was measured with SmolLM2 and a dictionary of 2,304 latents."""
-        texts = self.settings.train + self.settings.test
-        there = key_of("jobs", *self._sizes, self.bench.language_model, self.bench.site) in self.bench.kept
-        tokens = 0 if there else texts * min(TYPICAL, self.settings.tokens)
-        return Cost(to_site=tokens, seconds=10 * texts / 1600), Cost(seconds=6 * texts / 1600)
-
-    @property
-    def _sizes(self) -> tuple[int, int, int]:
-        return self.settings.train, self.settings.test, self.settings.tokens
+        """What was read already costs nothing; seconds are those of one thread with SmolLM2 and a dictionary of 2,304 latents."""
+        own, bench = self.settings, self.bench
+        share = (own.train + own.test) / 1600
+        reads = own.to_read(["jobs"], bench.language_model, bench.site, bench.kept)
+        return Cost(shared=reads, seconds=1.5 * share), Cost(seconds=1.5 * share)
 
 
 def _of_pair(read: Read, pair: tuple[str, str]) -> tuple[TextRows, Confounded]:

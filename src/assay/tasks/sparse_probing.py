@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
-
 from assay.analysis import probes
-from assay.analysis.pooling import PooledCodes, Read, key_of, pool, read_labelled
+from assay.analysis.pooling import PooledCodes, Read, TextSettings, pool, read_labelled
 from assay.analysis.sparse_probing import Quality, dense, k_sparse
 from assay.dictionary import Dictionary
 from assay.task import Cost, NotApplicable, ScoreKind, Scores, Task
 
 SIZES = (1, 2, 5, 16)
 SETS = {"sentiment": ("sentiment",), "newsgroups": ("group",), "jobs": ("job", "pronoun")}
-TYPICAL = {"sentiment": 28, "newsgroups": 48, "jobs": 26}
-"""Tokens of a text, of at most 48."""
 LEAST = 0.6
 """Balanced accuracy that a probe on all channels must have, or there is nothing to look for."""
 
@@ -42,13 +38,8 @@ class SparseProbing(Task, name="sparse_probing", suite="probing", paper="arXiv:2
         "dense": ScoreKind("mean over classes of the balanced accuracy of a probe on all raw channels", "target"),
     }
 
-    class Config(Task.Config):
-        train: int = Field(default=1200, ge=100)
-        """Texts of each set that probes are fitted to."""
-        test: int = Field(default=400, ge=50)
-        """Texts of each set that they are tried on."""
-        tokens: int = Field(default=48, ge=4)
-        """Most tokens of a text; what comes after them is left out."""
+    class Config(Task.Config, TextSettings):
+        """How much is read."""
 
     settings: Config
 
@@ -60,7 +51,7 @@ class SparseProbing(Task, name="sparse_probing", suite="probing", paper="arXiv:2
         self.without: dict[tuple[str, str], tuple[Quality, dict[int, Quality], dict[int, Quality]]] = {}
         self.left_out: dict[str, float] = {}
         for name, attributes in SETS.items():
-            read = read_labelled(name, *self._sizes, bench.language_model, bench.site, bench.kept)
+            read = read_labelled(name, *self.settings.sizes, bench.language_model, bench.site, bench.kept)
             for attribute in attributes:
                 _, y = read.members(attribute)
                 ceiling = dense(read.pooled, y, read.test)
@@ -100,16 +91,8 @@ class SparseProbing(Task, name="sparse_probing", suite="probing", paper="arXiv:2
         return Scores({name: sum(found) / len(found) for name, found in values.items()}, details)
 
     def cost(self) -> tuple[Cost, Cost]:
-        """Texts that are kept already cost nothing; the rest was measured with SmolLM2 and a dictionary of 2,304 latents."""
-        texts = self.settings.train + self.settings.test
-        tokens = sum(
-            texts * min(typical, self.settings.tokens)
-            for name, typical in TYPICAL.items()
-            if key_of(name, *self._sizes, self.bench.language_model, self.bench.site) not in self.bench.kept
-        )
-        share = texts / 1600
-        return Cost(to_site=tokens, seconds=20 * share), Cost(seconds=15 * share)
-
-    @property
-    def _sizes(self) -> tuple[int, int, int]:
-        return self.settings.train, self.settings.test, self.settings.tokens
+        """What was read already costs nothing; seconds are those of one thread with SmolLM2 and a dictionary of 2,304 latents."""
+        own, bench = self.settings, self.bench
+        share = (own.train + own.test) / 1600
+        reads = own.to_read(SETS, bench.language_model, bench.site, bench.kept)
+        return Cost(shared=reads, seconds=5.0 * share), Cost(seconds=6.0 * share)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import torch
-from pydantic import Field
 
-from assay.analysis.perturbation import HEADLINE, SIZES, Classes, Curve
-from assay.analysis.pooling import PooledCodes, key_of, pool, raw_atoms, read_labelled
+from assay.analysis.perturbation import Classes, Curve, by_number, formulas, scores
+from assay.analysis.pooling import PooledCodes, TextSettings, pool, raw_atoms, read_labelled
 from assay.dictionary import Dictionary
 from assay.task import Cost, NotApplicable, ScoreKind, Scores, Task
 
 SETS = {"newsgroups": "group", "jobs": "job"}
-TYPICAL = {"newsgroups": 48, "jobs": 26}
-"""Tokens of a text, of at most 48."""
 LEAST = 0.7
 """Balanced accuracy that probes must have on average, or there is nothing to take from them."""
-OTHERS = tuple(n for n in SIZES if n != HEADLINE)
 FORMULA = "mean over classes i of (acc_i lost) - mean over j != i of (acc_j lost), the {n} latents with the largest effect on i silenced"
 
 
@@ -28,26 +24,20 @@ class TPP(Task, name="tpp", suite="probing", paper="arXiv:2503.09532"):
     N, and beside `channels`.
     """
 
+    at_site = True
     scores = {
-        "tpp": ScoreKind(FORMULA.format(n=HEADLINE), "higher"),
-        "channels": ScoreKind("the same of raw channels about the mean of what dictionaries were trained on", "target"),
-        "best": ScoreKind(FORMULA.format(n="N") + "; N is best where probes were fitted", "higher"),
-        **{f"tpp_{n}": ScoreKind(FORMULA.format(n=n), "higher") for n in OTHERS},
+        score: ScoreKind(formula, "target" if score == "channels" else "higher")
+        for score, formula in formulas("tpp", FORMULA).items()
     }
 
-    class Config(Task.Config):
-        train: int = Field(default=1200, ge=100)
-        """Texts of each set that probes are fitted to."""
-        test: int = Field(default=400, ge=50)
-        """Texts of each set that they are tried on."""
-        tokens: int = Field(default=48, ge=4)
-        """Most tokens of a text; what comes after them is left out."""
+    class Config(Task.Config, TextSettings):
+        """How much is read."""
 
     settings: Config
 
     def prepare(self) -> None:
         """Read the texts and fit the probes."""
-        bench, sizes = self.bench, self._sizes
+        bench, sizes = self.bench, self.settings.sizes
         mean, eye = bench.sample.double().mean(0), torch.eye(bench.sample.shape[1], dtype=torch.float64)
         self.rows, self.classes, self.clean, beside = {}, {}, {}, []
         for name, attribute in SETS.items():
@@ -67,38 +57,21 @@ class TPP(Task, name="tpp", suite="probing", paper="arXiv:2503.09532"):
         self.beside = Curve.mean(beside)
 
     def score(self, dictionary: Dictionary) -> Scores:
-        """Silence the latents of each class in turn. Raises NotApplicable for a dictionary that reconstructs another site."""
-        if dictionary.config.maps_to:
-            raise NotApplicable(
-                "the dictionary reconstructs another site than it reads; needed is one whose atoms lie where probes read"
-            )
+        """Silence the latents of each class in turn."""
         atoms = raw_atoms(dictionary)
         curves = {name: classes.tpp(pool(dictionary, self.rows[name]), atoms) for name, classes in self.classes.items()}
         whole = Curve.mean(list(curves.values()))
-        values = {
-            "tpp": whole.test[HEADLINE],
-            "channels": self.beside.test[HEADLINE],
-            "best": whole.score,
-            **{f"tpp_{n}": whole.test[n] for n in OTHERS},
-        }
         details = {
             "best N": whole.best,
             "clean accuracy": self.clean,
-            "channels by N": {str(n): value for n, value in self.beside.test.items()},
-            "by set": {name: {str(n): value for n, value in curve.test.items()} for name, curve in curves.items()},
+            **by_number({"channels": self.beside}),
+            "by set": by_number(curves),
         }
-        return Scores(values, details)
+        return Scores(scores("tpp", whole, self.beside), details)
 
     def cost(self) -> tuple[Cost, Cost]:
-        """Texts that are kept already cost nothing; the rest was measured with SmolLM2 and a dictionary of 2,304 latents."""
-        texts = self.settings.train + self.settings.test
-        tokens = sum(
-            texts * min(typical, self.settings.tokens)
-            for name, typical in TYPICAL.items()
-            if key_of(name, *self._sizes, self.bench.language_model, self.bench.site) not in self.bench.kept
-        )
-        return Cost(to_site=tokens, seconds=10 * texts / 1600), Cost(seconds=12 * texts / 1600)
-
-    @property
-    def _sizes(self) -> tuple[int, int, int]:
-        return self.settings.train, self.settings.test, self.settings.tokens
+        """What was read already costs nothing; seconds are those of one thread with SmolLM2 and a dictionary of 2,304 latents."""
+        own, bench = self.settings, self.bench
+        share = (own.train + own.test) / 1600
+        reads = own.to_read(SETS, bench.language_model, bench.site, bench.kept)
+        return Cost(shared=reads, seconds=3.0 * share), Cost(seconds=5.0 * share)

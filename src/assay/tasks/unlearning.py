@@ -39,9 +39,10 @@ class Unlearning(Task, name="unlearning", suite="probing", paper="arXiv:2410.192
     value on forget rows wherever they fire; c counts in that mean because values of different dictionaries have no unit in common
     (SAEBench takes 25 to 200 for all). The error term is kept. Latents are chosen on one half of the documents, losses are of the other
     half. The best of all settings is the score, which flatters each dictionary alike; leaving the model alone is one of them, so the
-    floor is 0. A dictionary of which no latent qualifies gets no number.
+    floor is 0. A dictionary of which no latent qualifies is refused.
     """
 
+    at_site = True
     scores: ClassVar[Mapping[str, ScoreKind]] = {
         "rise": ScoreKind("loss on forget text - clean loss, the largest with rise_retain ≤ bound", "higher", "nats"),
         "rise_retain": ScoreKind("(loss on retain text - clean loss) / clean loss, at that setting", "lower"),
@@ -84,9 +85,8 @@ class Unlearning(Task, name="unlearning", suite="probing", paper="arXiv:2410.192
             found = unlearn(dictionary, self.forget, self.retain, self.losses, **grid)
         details = {"forget_loss": found.forget_loss, "retain_loss": found.retain_loss}
         if not found.tried:
-            why = f"no latent fires on forget rows and on fewer than {max(self.settings.thresholds):g} of retain rows"
-            return Scores(
-                dict(zip(self.scores, (float("nan"), float("nan"), 0.0), strict=True)), {"refused": why, **details}
+            raise NotApplicable(
+                f"no latent fires on forget rows and on fewer than {max(self.settings.thresholds):g} of the retain rows; needed is one"
             )
         best = found.best(self.settings.bound)
         rises = (best.rise, best.rise_retain / found.retain_loss) if best else (0.0, 0.0)

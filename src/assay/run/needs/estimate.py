@@ -18,7 +18,7 @@ from assay.run.needs.advice import Change, cheapest, in_words
 from assay.run.needs.available import bounds, give_back, resident
 from assay.run.needs.memory import ACTIVE, Facts, Memory, Shards, StageName, memory_of
 from assay.run.needs.model_memory import ModelMemory, measure_model
-from assay.run.needs.pace import ModelPace, model_pace, training_seconds
+from assay.run.needs.pace import ModelPace, clock, model_pace, training_seconds
 from assay.run.needs.rehearsal import rehearse
 from assay.run.settings import Run
 from assay.run.stages import Workspace
@@ -91,8 +91,8 @@ def say(stages: Mapping[StageName, Stage]) -> None:
     print(f"{'stage':<10} {'tokens':>14} {'disk':>10} {'memory':>10} {'time':>10}")
     for name, stage in stages.items():
         memory = "after fetch" if stage.memory is None else in_words(stage.memory.peak.total)
-        clock = "–" if stage.seconds is None else _clock(stage.seconds)
-        print(f"{name:<10} {stage.tokens:>14,} {in_words(stage.disk):>10} {memory:>10} {clock:>10}")
+        time = "–" if stage.seconds is None else clock(stage.seconds)
+        print(f"{name:<10} {stage.tokens:>14,} {in_words(stage.disk):>10} {memory:>10} {time:>10}")
     for name, stage in stages.items():
         if stage.memory:
             _say_memory(name, stage.memory, stage.changes)
@@ -175,8 +175,3 @@ def _is_here(workspace: Workspace) -> bool:
 def _catalogued_widths(workspace: Workspace) -> tuple[int, ...]:
     material = CATALOGUE.get(workspace.run.model.name)
     return (material.width,) * len(workspace.run.harvest.sites) if material and material.width else ()
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d} min"

@@ -76,6 +76,12 @@ def model_pace(workspace: Workspace) -> ModelPace:
     return ModelPace(to_site, max(to_site, to_end))
 
 
+def clock(seconds: float) -> str:
+    """Minutes and seconds, as a person reads them."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d} min"
+
+
 def _seconds(run: Callable[[], object], runs: int = 3) -> list[float]:
     """How long it takes, time after time."""
     times: list[float] = []
