@@ -15,7 +15,7 @@ def demo() -> Run:
         batches=BatchSettings(size=2048),
         train=TrainConfig(
             steps=400,
-            learning_rate=1e-3,
+            learning_rate=3e-3,
             dead_window=200_000,
             resample_at=(0.4,),
             resample_dip=25,
@@ -25,7 +25,7 @@ def demo() -> Run:
             "gated": {"variant": "gated", "width": 2304},
             "relu": {"variant": "relu", "width": 2304},
         },
-        sweep={"gated": (0.15, 0.25, 0.4), "relu": (0.1, 0.15, 0.25)},
+        sweep={"gated": (0.12, 0.2, 0.33), "relu": (0.08, 0.12, 0.2)},
         evaluate=EvaluateSettings(tokens=8192),
     )
 
