@@ -34,7 +34,7 @@ METRICS = {
     "dead_fraction": "dead",
 }
 """Names of the metrics, and what a row calls them."""
-TRAIN = TrainConfig(steps=200, learning_rate=1e-3, dead_window=100_000, log_every=200)
+TRAIN = TrainConfig(steps=200, learning_rate=3e-3, dead_window=100_000, log_every=200)
 PILOT_COUNTS, PILOT_OCTAVES = (4, 12, 24, 48), (-4, -2, -1, 0, 1, 3)
 
 

@@ -18,7 +18,7 @@ def feature_splitting() -> Run:
         title="TopK dictionaries of SmolLM2-135M, block 9, of three widths",
         harvest=HarvestSettings(site="resid_post.9", tokens=160_000),
         batches=BatchSettings(size=2048),
-        train=TrainConfig(steps=500, learning_rate=1e-3, dead_window=200_000, checkpoint_every=100),
+        train=TrainConfig(steps=500, learning_rate=3e-3, dead_window=200_000, checkpoint_every=100),
         dictionaries={
             f"topk{width}": {"variant": "topk", "width": width, "k": 32, "seed": seed}
             for seed, width in enumerate(WIDTHS)

@@ -16,7 +16,7 @@ def meta() -> Run:
         title="MetaSAE dictionaries of SmolLM2-135M, block 9, by penalty",
         harvest=HarvestSettings(site="resid_post.9", tokens=200_000),
         batches=BatchSettings(size=2048),
-        train=TrainConfig(steps=400, learning_rate=1e-3, dead_window=200_000, checkpoint_every=100),
+        train=TrainConfig(steps=400, learning_rate=3e-3, dead_window=200_000, checkpoint_every=100),
         dictionaries={
             name: {"variant": "meta", "width": 2304, "decomposability": {"value": penalty}}
             for name, penalty in PENALTIES.items()

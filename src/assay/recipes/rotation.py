@@ -15,7 +15,7 @@ def rotation() -> Run:
         title="Rotations and TopK dictionaries of SmolLM2-135M, block 9",
         harvest=HarvestSettings(site="resid_post.9", tokens=160_000),
         batches=BatchSettings(size=2048),
-        train=TrainConfig(steps=400, learning_rate=1e-3, dead_window=100_000, checkpoint_every=100),
+        train=TrainConfig(steps=400, learning_rate=3e-3, dead_window=100_000, checkpoint_every=100),
         dictionaries={"rotation": {"variant": "rotation"}, "topk": {"variant": "topk", "width": 2304}},
         sweep={"rotation": KEPT, "topk": KEPT},
         evaluate=EvaluateSettings(tokens=8192),

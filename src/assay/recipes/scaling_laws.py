@@ -18,7 +18,7 @@ def scaling_laws() -> Run:
         title="TopK dictionaries of SmolLM2-135M, block 9, by width and k",
         harvest=HarvestSettings(site="resid_post.9", tokens=160_000),
         batches=BatchSettings(size=2048),
-        train=TrainConfig(steps=400, learning_rate=1e-3, dead_window=200_000, checkpoint_every=100),
+        train=TrainConfig(steps=400, learning_rate=3e-3, dead_window=200_000, checkpoint_every=100),
         dictionaries={**topk, "relu": {"variant": "relu", "width": BASELINE}},
         sweep={**dict.fromkeys(topk, KS), "relu": L1},
         evaluate=EvaluateSettings(tokens=8192),

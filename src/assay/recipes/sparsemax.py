@@ -13,7 +13,7 @@ def sparsemax() -> Run:
         title="Sparsemax and TopK dictionaries of SmolLM2-135M, block 9",
         harvest=HarvestSettings(site="resid_post.9", tokens=160_000),
         batches=BatchSettings(size=2048),
-        train=TrainConfig(steps=400, learning_rate=1e-3, dead_window=200_000, checkpoint_every=100),
+        train=TrainConfig(steps=400, learning_rate=3e-3, dead_window=200_000, checkpoint_every=100),
         dictionaries={
             "mask": {"variant": "sparsemax", "width": 2304, "mode": "mask"},
             "simplex": {"variant": "sparsemax", "width": 2304, "mode": "simplex"},

@@ -17,7 +17,7 @@ def subspace() -> Run:
         title="Subspace groups, TopK and BatchTopK dictionaries of SmolLM2-135M, block 9",
         harvest=HarvestSettings(site="resid_post.9", tokens=160_000),
         batches=BatchSettings(size=2048),
-        train=TrainConfig(steps=400, learning_rate=1e-3, dead_window=100_000, checkpoint_every=100),
+        train=TrainConfig(steps=400, learning_rate=3e-3, dead_window=100_000, checkpoint_every=100),
         dictionaries={
             "subspace": {"variant": "subspace", "width": WIDTH, "rank": RANK},
             "topk": {"variant": "topk", "width": WIDTH},
