@@ -15,7 +15,7 @@ def crosscoder() -> Run:
         title="Crosscoders of SmolLM2-135M after blocks 9 and 15",
         harvest=HarvestSettings(site="resid_post.9 + resid_post.15", tokens=160_000),
         batches=BatchSettings(size=2048),
-        train=TrainConfig(steps=400, learning_rate=1e-3, dead_window=200_000, checkpoint_every=100),
+        train=TrainConfig(steps=400, learning_rate=3e-3, dead_window=200_000, checkpoint_every=100),
         dictionaries={
             "l1": {"variant": "crosscoder", "width": WIDTH},
             "batch_topk": {"variant": "batch_topk_crosscoder", "width": WIDTH},

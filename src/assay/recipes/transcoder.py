@@ -15,7 +15,7 @@ def transcoder() -> Run:
         title="Transcoders of the MLP in block 9 of SmolLM2-135M",
         harvest=HarvestSettings(site="mlp_in.9 + mlp_out.9", tokens=160_000),
         batches=BatchSettings(size=2048),
-        train=TrainConfig(steps=400, learning_rate=1e-3, dead_window=200_000, checkpoint_every=100),
+        train=TrainConfig(steps=400, learning_rate=3e-3, dead_window=200_000, checkpoint_every=100),
         dictionaries={
             "transcoder": {"variant": "transcoder", "width": WIDTH},
             "skip": {"variant": "skip_transcoder", "width": WIDTH},
