@@ -1,4 +1,4 @@
-"""docs/gated_pareto.md and its plot from docs/results/gated_pareto.json: nothing in it is written by hand."""
+"""docs/gated_pareto.md, its plot and a table of the README from docs/results/gated_pareto.json: nothing in them is written by hand."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from assay.reports.families import families
 from assay.reports.plot import frontier
 from assay.reports.quantities import GAMMA, LOSS_ZERO
 from assay.reports.svg import tag
+from benchmarks.page import README, fill
 from benchmarks.results import ROOT, Row
 from benchmarks.tables import number, table
 
@@ -38,8 +39,9 @@ svg { --bg: #fff; --ink: #1c2026; --soft: #57606b; --faint: #69727d; --grid: #ec
 
 
 def write() -> None:
-    """Write the page and the plot."""
+    """Write the page, the plot, and the table of the README."""
     found = json.loads(RESULT.read_text(encoding="utf-8"))
+    README.write_text(fill(README.read_text(encoding="utf-8"), "headline", headline(found["summary"])), encoding="utf-8")
     PAGE.write_text(page(found), encoding="utf-8")
     PLOT.write_text(plot(found["records"]), encoding="utf-8")
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from assay.analysis.unlearning import Change, Unlearning, clamping, qualifying, unlearn
+from assay.analysis.unlearning import Change, Clamping, Unlearning, clamping, qualifying, unlearn
 from assay.dictionary import Dictionary
 from assay.testing.known import constant, identity, known_planted, oracle, random_directions
 
@@ -37,13 +37,13 @@ FORGET, RETAIN = rows(1, topic=True), rows(2, topic=False)
 
 def losses(changes: Sequence[Change]) -> Tensor:
     """Of a linear model whose logits are the strengths of all atoms, on rows that the choice did not see."""
-    texts = rows(3, topic=True), rows(4, topic=False)
-    return torch.stack(
-        [
-            torch.stack([F.cross_entropy(5 * change(x) @ PLANTED.directions.T, target) for x, target in texts])
-            for change in changes
-        ]
-    )
+    found = torch.empty(len(changes), 2, 2)
+    for text, key in ((0, 3), (1, 5)):
+        for half in (0, 1):
+            x, target = rows(key + half, topic=text == 0)
+            for number, change in enumerate(changes):
+                found[number, text, half] = F.cross_entropy(5 * change(x) @ PLANTED.directions.T, target)
+    return found
 
 
 def forgotten(dictionary: Dictionary) -> Unlearning:
@@ -52,34 +52,42 @@ def forgotten(dictionary: Dictionary) -> Unlearning:
 
 def test_the_oracle_forgets_the_topic_and_nothing_else():
     found = forgotten(oracle(PLANTED))
-    best = found.best(0.01)
-    assert best is not None
-    assert set(best.latents) == set(range(TOPIC))
-    assert best.strength == 4.0
-    assert best.rise > 5
-    assert abs(best.rise_retain) < 1e-6
-    assert found.retain_loss < 0.5
+    for half in (0, 1):
+        best = found.best(half, 0.01)
+        assert best is not None
+        assert set(best.latents) == set(range(TOPIC))
+        assert best.strength == 4.0
+        assert found.retain_loss[half] < 0.5
+    rise, rise_retain = found.rises(0.01)
+    assert rise > 5
+    assert abs(rise_retain) < 1e-6
     assert len(found.tried) == 2 * 2, "both thresholds choose the same latents, which are tried once"
 
 
 def test_random_directions_forget_far_less_at_the_same_price():
-    ours, theirs = (forgotten(dictionary).best(0.01) for dictionary in (oracle(PLANTED), random_directions(PLANTED)))
-    assert ours is not None
-    assert (theirs.rise if theirs else 0.0) < 0.2 * ours.rise
+    (ours, _), (theirs, _) = (forgotten(each).rises(0.01) for each in (oracle(PLANTED), random_directions(PLANTED)))
+    assert theirs < 0.2 * ours
+
+
+def test_each_half_is_scored_under_the_setting_that_the_other_one_chose():
+    dear, cheap = (Clamping(0.01, 1, c, (0,), rise, (0.0, 0.0)) for c, rise in ((1.0, (3.0, 1.0)), (2.0, (2.0, 5.0))))
+    found = Unlearning((1.0, 1.0), (2.0, 2.0), 1, (dear, cheap))
+    assert (found.best(0, 0.01), found.best(1, 0.01)) == (dear, cheap)
+    assert found.rises(0.01)[0] == (2.0 + 1.0) / 2
 
 
 def test_without_a_bound_more_is_forgotten_at_the_expense_of_the_rest():
     found = unlearn(
         random_directions(PLANTED), FORGET[0], RETAIN[0], losses, thresholds=(1.1,), counts=(8,), strengths=(4.0,)
     )
-    assert found.tried[0].rise_retain > 0.01 * found.retain_loss
-    assert found.best(0.01) is None
-    assert found.best(1e9) == found.tried[0]
+    assert found.tried[0].rise_retain[0] > 0.01 * found.retain_loss[0]
+    assert found.best(0, 0.01) is None
+    assert found.best(0, 1e9) == found.tried[0]
 
 
 def test_where_no_latent_qualifies_nothing_is_tried():
     assert forgotten(constant(torch.zeros(32))).tried == ()
-    assert forgotten(identity(32)).best(0.01) is None
+    assert forgotten(identity(32)).rises(0.01) == (0.0, 0.0)
 
 
 def test_latents_are_chosen_by_their_density_on_the_forget_text():

@@ -76,5 +76,6 @@ def test_the_page_is_what_the_results_say() -> None:
     found = json.loads(gated_pareto.RESULT.read_text(encoding="utf-8"))
     assert gated_pareto_page.PAGE.read_text(encoding="utf-8") == gated_pareto_page.page(found)
     assert gated_pareto_page.PLOT.read_text(encoding="utf-8") == gated_pareto_page.plot(found["records"])
+    assert gated_pareto_page.headline(found["summary"]) in gated_pareto_page.README.read_text(encoding="utf-8")
     for said in found["summary"].values():
         assert 0 <= said["dominated"] <= 1

@@ -19,7 +19,7 @@ CHUNK = 2048
 Change: TypeAlias = Callable[[Tensor], Tensor]
 """Raw rows [N D] in, what takes their place [N D] out."""
 Losses: TypeAlias = Callable[[Sequence[Change]], Tensor]
-"""Mean loss on the forget text and on the retain text, for each of C changes, [C 2]."""
+"""Mean loss on the forget text and on the retain text, in two halves of each, for each of C changes: [C 2 2], halves last."""
 
 
 @dataclass(frozen=True)
@@ -33,29 +33,39 @@ class Clamping:
     strength: float
     """c, in each latent's own mean value on the forget rows, since values of different dictionaries have no unit in common."""
     latents: tuple[int, ...]
-    rise: float
-    """Loss on the forget text, less the clean one, in nats."""
-    rise_retain: float
+    rise: tuple[float, float]
+    """Loss on each half of the forget text, less the clean one, in nats."""
+    rise_retain: tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Unlearning:
     """Every clamping that was tried."""
 
-    forget_loss: float
-    retain_loss: float
+    forget_loss: tuple[float, float]
+    retain_loss: tuple[float, float]
     qualify: int
     """Latents that the largest tau lets through."""
     tried: tuple[Clamping, ...]
     """None where no latent qualifies."""
 
-    def best(self, bound: float) -> Clamping | None:
-        """The largest rise on the forget text among those that raise the loss on the retain text by at most a share of it.
+    def best(self, half: int, bound: float) -> Clamping | None:
+        """By one half of both texts, the largest rise on the forget text for a rise on the retain text of at most a share of its loss.
 
-        None where none does better than leaving the model alone, which is always allowed: the score is then 0.
+        None where none does better than leaving the model alone, which is always allowed.
         """
-        allowed = [found for found in self.tried if found.rise_retain <= bound * self.retain_loss and found.rise > 0]
-        return max(allowed, key=lambda found: found.rise, default=None)
+        most = bound * self.retain_loss[half]
+        allowed = [each for each in self.tried if each.rise_retain[half] <= most and each.rise[half] > 0]
+        return max(allowed, key=lambda each: each.rise[half], default=None)
+
+    def rises(self, bound: float) -> tuple[float, float]:
+        """Rise on the forget text, and on the retain text as a share of its loss: each half under the setting that is best by the other."""
+        forgotten, retained = 0.0, 0.0
+        for half in (0, 1):
+            if found := self.best(1 - half, bound):
+                forgotten += found.rise[half] / 2
+                retained += found.rise_retain[half] / self.retain_loss[half] / 2
+        return forgotten, retained
 
 
 @torch.no_grad()
@@ -84,12 +94,18 @@ def unlearn(
             chosen.setdefault(tuple(latents), threshold)
     settings = [(latents, threshold, c) for (latents, threshold), c in product(chosen.items(), strengths)]
     changes = [clamping(dictionary, latents, -c * mean[list(latents)]) for latents, _, c in settings]
-    clean, *changed = losses([lambda x: x, *changes]).double().tolist()
+    clean, *changed = losses([lambda x: x, *changes]).double()
     tried = [
-        Clamping(threshold, len(latents), c, latents, forgotten - clean[0], retained - clean[1])
-        for (latents, threshold, c), (forgotten, retained) in zip(settings, changed, strict=True)
+        Clamping(threshold, len(latents), c, latents, *_pairs(after - clean))
+        for (latents, threshold, c), after in zip(settings, changed, strict=True)
     ]
-    return Unlearning(clean[0], clean[1], len(qualifying(fires, strays, max(thresholds))), tuple(tried))
+    return Unlearning(*_pairs(clean), len(qualifying(fires, strays, max(thresholds))), tuple(tried))
+
+
+def _pairs(losses: Float[Tensor, "2 2"]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Figures of the forget text's halves, and of the retain text's."""
+    (a, b), (c, d) = losses.tolist()
+    return (a, b), (c, d)
 
 
 def firing(dictionary: Dictionary, x: Float[Tensor, "N D"]) -> tuple[Float[Tensor, " L"], Float[Tensor, " L"]]:

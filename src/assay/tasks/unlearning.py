@@ -38,13 +38,13 @@ class Unlearning(Task, name="unlearning", suite="probing", paper="arXiv:2410.192
     Latents that fire on fewer than tau of the retain rows, the n most frequent on forget rows of them, are held at -c times their mean
     value on forget rows wherever they fire; c counts in that mean because values of different dictionaries have no unit in common
     (SAEBench takes 25 to 200 for all). The error term is kept. Latents are chosen on one half of the documents, losses are of the other
-    half. The best of all settings is the score, which flatters each dictionary alike; leaving the model alone is one of them, so the
-    floor is 0. A dictionary of which no latent qualifies is refused.
+    half, and that is halved again: each half is scored under the setting that is best by the other one, so the rise on retain text may
+    leave the bound, and the score may be below that of leaving the model alone, 0. A dictionary of which no latent qualifies is refused.
     """
 
     at_site = True
     scores: ClassVar[Mapping[str, ScoreKind]] = {
-        "rise": ScoreKind("loss on forget text - clean loss, the largest with rise_retain ≤ bound", "higher", "nats"),
+        "rise": ScoreKind("loss on forget text - clean loss, where rise_retain was ≤ bound on other text", "higher", "nats"),
         "rise_retain": ScoreKind("(loss on retain text - clean loss) / clean loss, at that setting", "lower"),
         "qualify": ScoreKind("latents with density on retain text below the largest τ that fire on forget text", "target", "latents"),
     }  # fmt: skip
@@ -72,6 +72,10 @@ class Unlearning(Task, name="unlearning", suite="probing", paper="arXiv:2410.192
         forget, retain = self.texts()
         chosen_by, self.contexts = zip(*(self.halves(documents) for documents in (forget, retain)), strict=True)
         self.forget, self.retain = (self.rows(inputs) for inputs in chosen_by)
+        if (contexts := min(len(inputs.keep) for inputs in self.contexts)) < 2:
+            raise NotApplicable(
+                f"{contexts} context of a text to measure on; needed are two, to choose by and to score"
+            )
         fewest = 1 / min(self.settings.thresholds)
         if len(self.retain) < fewest:
             raise NotApplicable(f"{len(self.retain)} retain rows; a density of 1 in {fewest:g} needs {fewest:g}")
@@ -88,12 +92,8 @@ class Unlearning(Task, name="unlearning", suite="probing", paper="arXiv:2410.192
             raise NotApplicable(
                 f"no latent fires on forget rows and on fewer than {max(self.settings.thresholds):g} of the retain rows; needed is one"
             )
-        best = found.best(self.settings.bound)
-        rises = (best.rise, best.rise_retain / found.retain_loss) if best else (0.0, 0.0)
-        values = dict(zip(self.scores, (*rises, float(found.qualify)), strict=True))
-        return Scores(
-            values, {"best": best and asdict(best), "tried": [asdict(each) for each in found.tried], **details}
-        )
+        values = dict(zip(self.scores, (*found.rises(self.settings.bound), float(found.qualify)), strict=True))
+        return Scores(values, {"tried": [asdict(each) for each in found.tried], **details})
 
     def cost(self) -> tuple[Cost, Cost]:
         settings, own = 1, self.settings
@@ -134,9 +134,10 @@ class Unlearning(Task, name="unlearning", suite="probing", paper="arXiv:2410.192
             parts = (context_of(inputs, context) for context in range(len(inputs.keep)))
             return torch.cat([rows_kept(site, capture(model, [site], **each.arguments)[site], each) for each in parts])
 
-    def losses(self, changes: Sequence[Change]) -> Float[Tensor, "C 2"]:
-        """Mean cross-entropy of the next token on both texts, for each change of the kept activations."""
-        sums, counts = torch.zeros(len(changes), 2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+    def losses(self, changes: Sequence[Change]) -> Float[Tensor, "C 2 2"]:
+        """Mean cross-entropy of the next token on both texts, in every other context of each, for each change of the kept activations."""
+        sums = torch.zeros(len(changes), 2, 2, dtype=torch.float64)
+        counts = torch.zeros(2, 2, dtype=torch.float64)
         for text, inputs in enumerate(self.contexts):
             for context in range(len(inputs.keep)):
                 each = context_of(inputs, context)
@@ -144,8 +145,8 @@ class Unlearning(Task, name="unlearning", suite="probing", paper="arXiv:2410.192
                 given = self.bench.language_model.model, self.bench.site, each.arguments, each.keep
                 for number, logits in enumerate(logits_of(*given, changes, self.together)):
                     predicted, target = logits[:, :-1][scored].float(), ids[:, 1:][scored]
-                    sums[number, text] += F.cross_entropy(predicted, target, reduction="sum").double()
-                counts[text] += scored.sum()
+                    sums[number, text, context % 2] += F.cross_entropy(predicted, target, reduction="sum").double()
+                counts[text, context % 2] += scored.sum()
         return sums / counts
 
 
