@@ -41,7 +41,9 @@ svg { --bg: #fff; --ink: #1c2026; --soft: #57606b; --faint: #69727d; --grid: #ec
 def write() -> None:
     """Write the page, the plot, and the table of the README."""
     found = json.loads(RESULT.read_text(encoding="utf-8"))
-    README.write_text(fill(README.read_text(encoding="utf-8"), "headline", headline(found["summary"])), encoding="utf-8")
+    README.write_text(
+        fill(README.read_text(encoding="utf-8"), "headline", headline(found["summary"])), encoding="utf-8"
+    )
     PAGE.write_text(page(found), encoding="utf-8")
     PLOT.write_text(plot(found["records"]), encoding="utf-8")
 

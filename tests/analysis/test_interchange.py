@@ -54,3 +54,10 @@ def test_random_directions_do_not():
 def test_moving_nothing_is_the_floor():
     nothing = found(constant(torch.zeros(32)))
     assert (nothing.cause, nothing.isolation, nothing.score, nothing.latents) == (0.0, 1.0, 0.5, 0)
+
+
+def test_each_pair_says_whether_it_was_right():
+    test, ours = pairs(2)[0], found(oracle(PLANTED))
+    right = torch.tensor(ours.right)
+    assert float(right[test.cause].double().mean()) == ours.cause
+    assert float(right[~test.cause].double().mean()) == ours.isolation

@@ -35,9 +35,11 @@ from assay.run.kept import DocumentSums, Latents, Measurements
 from assay.training import TrainConfig
 from assay.training.trainer import Trainee
 from tests.fuzz import schema, written
-from tests.fuzz.limits import Hang, seconds
+from tests.fuzz.limits import Hang, address_space, seconds
 
 SECONDS = 2.0
+ROOM = 2 << 30
+"""Bytes that an example may take beside what the process has."""
 SMALL = 1 << 10
 """Numbers in the atoms of a dictionary that is small enough to be built for an example."""
 WIDTHS = (1, 16)
@@ -173,7 +175,7 @@ def _changes(draw: DrawFn) -> str:
 def check(example: Example, folder: Path) -> bool:
     """Send an example down its route, within the limits. Raises what no user may see."""
     try:
-        with seconds(SECONDS):
+        with seconds(SECONDS), address_space(ROOM):
             CHECKS[example.route](example, folder)
     except AssayError as error:
         _is_helpful(error)

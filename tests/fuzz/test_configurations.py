@@ -70,6 +70,12 @@ def test_an_example_that_ends_in_anything_but_a_helpful_error_fails(
         check(Example("tables", {}), folder)
 
 
+def test_an_example_that_takes_all_memory_fails_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(configurations.CHECKS, "tables", lambda example, folder: bytearray(2 * configurations.ROOM))
+    with pytest.raises(MemoryError):
+        check(Example("tables", {}), folder)
+
+
 def test_settings_that_change_on_the_way_fail(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     resolved = Run.resolved
     monkeypatch.setattr(Run, "resolved", lambda run: {**resolved(run), "title": "another"})

@@ -34,9 +34,9 @@ class PAnneal(Dictionary, name="p_anneal", paper="arXiv:2408.00113"):
         """The last power."""
         anneal_start: float = Field(default=0.3, ge=0, lt=1)
         """Fraction of training at which the power first changes."""
-        changes: int = Field(default=10, ge=1)
+        changes: int = Field(default=10, ge=1, le=10_000)
         """How often it changes."""
-        queue: int = Field(default=10, ge=1)
+        queue: int = Field(default=10, ge=1, le=10_000)
         """Recent batches that the new coefficient is taken from."""
 
     def __init__(self, config: Config) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from statistics import fmean
 from typing import Any, ClassVar
 
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor
 
 from assay.activations.order import permutation
 from assay.activations.produce import evaluating
-from assay.analysis.interchange import Pairs, disentangle
+from assay.analysis.interchange import COUNTS, Disentanglement, Pairs, disentangle
 from assay.analysis.questions import Questions
 from assay.dictionary import Dictionary
 from assay.materials.cities import ATTRIBUTES, City, cities
@@ -42,10 +44,11 @@ class Known:
 class Ravel(Task, name="ravel", suite="probing", paper="arXiv:2402.17700"):
     """Cause and isolation of country, continent and language of cities, latents swapped at the city's last token.
 
-    For each attribute a mask over latents is learnt on pairs of cities that share none with the test's: asked about the attribute, the
+    For each attribute a mask over latents is made from pairs of cities that share none with the test's: asked about the attribute, the
     model should give the source's value; asked about another, the base's. An answer is the largest logit among the first tokens of an
-    attribute's values. The error term stays (`analysis.interchange`). A mask that moves nothing has cause 0, isolation 1 and
-    disentanglement 0.5, so these are told apart. `swap` replaces the whole activation: it is what the site allows at most by cause.
+    attribute's values. The error term stays, and the mask is found by attribution where RAVEL trains it (`analysis.interchange`). A mask
+    that moves nothing has cause 0, isolation 1 and disentanglement 0.5, so these are told apart. `swap` replaces the whole activation:
+    it is what the site allows at most by cause.
 
     Only facts that the model knows are asked. RAVEL has five kinds of entities and prompts by the dozen, for larger models; this is one
     kind and one prompt an attribute.
@@ -65,14 +68,10 @@ class Ravel(Task, name="ravel", suite="probing", paper="arXiv:2402.17700"):
 
         least: int = Field(default=40, ge=4)
         """Cities of which two attributes must be known."""
-        pairs: int = Field(default=96, ge=8)
-        """Most pairs of each aim that a mask is learnt on, and as many to test it."""
-        steps: int = Field(default=60, ge=1)
-        """Steps of learning a mask."""
-        batch: int = Field(default=16, ge=1)
-        """Pairs of a step."""
-        learning_rate: float = Field(default=0.1, gt=0, le=10)
-        """Of Adam on the logits of the mask."""
+        pairs: int = Field(default=48, ge=8)
+        """Most pairs of each aim that a mask is made from, and as many to test it."""
+        batch: int = Field(default=32, ge=1)
+        """Pairs whose gradient is taken at once."""
 
     settings: Config
 
@@ -102,36 +101,35 @@ class Ravel(Task, name="ravel", suite="probing", paper="arXiv:2402.17700"):
             self.swap = sum(swapped(*sets[1]) for sets in self.sets.values()) / len(self.sets)
 
     def score(self, dictionary: Dictionary) -> Scores:
-        """Learn and try a mask for each attribute."""
-        own, found = self.settings, {}
+        """Make and try a mask for each attribute."""
+        found = dict[str, Disentanglement]()
         with evaluating(self.bench.language_model.model):
             for attribute, ((learn, learn_asked), (test, test_asked)) in self.sets.items():
                 asked = {id(learn): learn_asked.logits, id(test): test_asked.logits}
-                found[attribute] = disentangle(
-                    dictionary,
-                    learn,
-                    test,
-                    lambda pairs, asked=asked: asked[id(pairs)],
-                    steps=own.steps,
-                    learning_rate=own.learning_rate,
-                    batch=own.batch,
-                    seed=self.bench.seed,
-                )
-        values = {
-            key: sum(getattr(each, key) for each in found.values()) / len(found)
-            for key in ("cause", "isolation", "latents")
+                readout = partial(lambda asked, pairs: asked[id(pairs)], asked)
+                found[attribute] = disentangle(dictionary, learn, test, readout, batch=self.settings.batch)
+        items: dict[str, list[float]] = {"cause": [], "isolation": []}
+        for attribute, each in found.items():
+            for right, cause in zip(each.right, self.sets[attribute][1][0].cause.tolist(), strict=True):
+                items["cause" if cause else "isolation"].append(float(right))
+        values = {key: fmean(rights) for key, rights in items.items()}
+        values |= {
+            "disentanglement": fmean(values.values()),
+            "swap": self.swap,
+            "latents": fmean(each.latents for each in found.values()),
         }
-        details: dict[str, Any] = {name: {**vars(each), "score": each.score} for name, each in found.items()}
+        details: dict[str, Any] = {
+            name: {"cause": each.cause, "isolation": each.isolation, "latents": each.latents, "score": each.score}
+            for name, each in found.items()
+        }
         details["known"] = {name: len(names) for name, names in self.known.knows.items()}
-        both = (values["cause"] + values["isolation"]) / 2
-        return Scores({"disentanglement": both, "swap": self.swap, **values}, details)
+        return Scores(values, details, items)
 
     def cost(self) -> tuple[Cost, Cost]:
-        """A question has about twelve tokens; a step of learning runs them forth and back."""
-        own, questions = self.settings, len(ATTRIBUTES)
-        once = 12 * questions * (len(cities()) + 2 * own.pairs)
-        each = 12 * questions * (3 * own.steps * own.batch + 2 * own.pairs)
-        return Cost(to_end=once), Cost(to_end=each, seconds=5.0)
+        """A question has about twelve tokens; a gradient runs them forth and back."""
+        once = 12 * len(ATTRIBUTES) * (len(cities()) + 2 * self.settings.pairs)
+        passes = 2 * 3 + len(COUNTS) + 2 + 1
+        return Cost(to_end=once), Cost(to_end=12 * len(ATTRIBUTES) * 2 * self.settings.pairs * passes, seconds=2.0)
 
     def _answers(self, attribute: str) -> dict[str, int]:
         """First token of each value; values whose first tokens are the same are left out."""
