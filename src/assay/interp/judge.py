@@ -4,8 +4,10 @@
     judge.fuzz(explanation, shown)        probability that the highlighted tokens are the ones it fires on
     judge.simulate(explanation, shown)    a value for each token
     judge.odd(shown)                      how far each window stands out from the others, without an explanation
+    judge.surprisal(explanation, shown)   how much less each window surprises who has read the explanation
 
-`RuleJudge` runs explanations that are rules; it is never wrong about what the rule says. Others read.
+`RuleJudge` runs explanations that are rules; it is never wrong about what the rule says. Others read: `EmbeddingJudge` here,
+`language_judge.LanguageJudge` with a causal language model at hand, `endpoint_judge.EndpointJudge` with one behind a web address.
 
 Judges that read answer in probabilities without a threshold that means anything: compare them by AUC (`scorers.similarity`).
 """
@@ -74,8 +76,13 @@ class Judge:
         """How little each window resembles the others."""
         self._cannot("odd")
 
+    def surprisal(self, explanation: str, windows: Sequence[Shown]) -> Float[np.ndarray, " n"]:
+        """Nats a token by which the explanation makes each window likelier; below 0 where it makes it less likely."""
+        self._cannot("surprisal")
+
     def _cannot(self, what: str) -> NoReturn:
-        able = [name for name in ("detect", "fuzz", "simulate", "odd") if name in type(self).__dict__]
+        every = ("detect", "fuzz", "simulate", "odd", "surprisal")
+        able = [name for name in every if getattr(type(self), name) is not getattr(Judge, name)]
         raise ConfigError(
             f"{type(self).__name__} does not {what}", expected=f"one of {', '.join(able)}", do="Ask another judge."
         )

@@ -67,6 +67,11 @@ def similarity(judge: Judge, explanation: str, windows: Sequence[Window]) -> flo
     return auc(judge.detect(explanation, shown(windows)), _fires(windows))
 
 
+def surprisal(judge: Judge, explanation: str, windows: Sequence[Window]) -> float | None:
+    """AUC of the nats a token by which the explanation makes windows likelier: those where the latent fires should gain more."""
+    return auc(judge.surprisal(explanation, shown(windows)), _fires(windows))
+
+
 def intruder(judge: Judge, windows: Sequence[Window], *, seed: int = 0) -> float | None:
     """Share of groups of four windows where the latent fires and one where it is silent in which the judge finds the latter; chance is 0.2.
 
