@@ -8,8 +8,13 @@ import math
 import pytest
 import torch
 
+from assay.config import parse
+from assay.errors import ConfigError
+from assay.interp.endpoint_judge import Endpoint
+from assay.interp.judge import RuleJudge
 from assay.interp.windows import WindowSettings
 from assay.task import NotApplicable
+from assay.tasks import autointerp
 from assay.tasks.autointerp import AutoInterp
 from assay.testing.known import constant
 from tests.interp.tiny_bench import one_latent_a_word, tiny_bench
@@ -46,10 +51,49 @@ def test_the_same_dictionary_gets_the_same_scores(task, bench):
     dictionary = one_latent_a_word(bench)
     first, again = task.score(dictionary), task.score(dictionary)
     assert first.details == again.details
-    assert {name: value for name, value in first.values.items() if name != "embedding_auc"} == {
-        name: value for name, value in again.values.items() if name != "embedding_auc"
-    }
-    assert math.isnan(first.values["embedding_auc"])
+    unasked = ["embedding_auc", "language_auc", "surprisal_auc", "endpoint_detection", "endpoint_fuzzing"]
+    assert {name for name, value in first.values.items() if math.isnan(value)} == set(unasked)
+    assert [first.values[name] for name in first.values if name not in unasked] == [
+        again.values[name] for name in again.values if name not in unasked
+    ]
+
+
+class Knows(RuleJudge):
+    """Runs rules where others would read."""
+
+    def __init__(self, *asked) -> None:
+        self.asked = asked
+
+    def surprisal(self, explanation, windows):
+        return self.detect(explanation, windows)
+
+
+def test_judges_that_read_are_asked_where_they_are_wanted(bench, monkeypatch):
+    monkeypatch.setattr(autointerp, "LanguageJudge", Knows)
+    monkeypatch.setattr(autointerp, "EndpointJudge", Knows)
+    table = {**SETTINGS.resolved(), "language": True, "endpoint": {"url": "https://example.org/v1", "model": "m"}}
+    task = AutoInterp(parse(AutoInterp.Config, table, where="here"), bench)
+    task.prepare()
+    found = task.score(one_latent_a_word(bench)).values
+    assert found["language_auc"] == found["surprisal_auc"] >= 0.9
+    assert (found["endpoint_detection"], found["endpoint_fuzzing"]) == (found["detection"], found["fuzzing"])
+    assert task.endpoint.asked == (task.settings.endpoint,)
+
+
+def test_judges_that_read_cost_what_they_read(bench):
+    endpoint = Endpoint(url="https://example.org/v1", model="m")
+    costs = [
+        AutoInterp(SETTINGS.model_copy(update=changed), bench).cost()[1]
+        for changed in ({}, {"language": True}, {"endpoint": endpoint})
+    ]
+    assert costs[0].to_end == costs[2].to_end == 0 < costs[1].to_end
+    assert costs[0].seconds == costs[1].seconds < costs[2].seconds
+
+
+def test_an_endpoint_that_is_not_safe_is_refused_before_any_work(bench):
+    endpoint = Endpoint(url="http://example.org/v1", model="m")
+    with pytest.raises(ConfigError, match="http only to localhost"):
+        AutoInterp(SETTINGS.model_copy(update={"endpoint": endpoint}), bench).prepare()
 
 
 def test_a_dictionary_that_never_fires_has_no_scores(task):

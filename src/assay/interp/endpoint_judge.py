@@ -77,6 +77,7 @@ class EndpointJudge(Judge):
                 do="Put the key into an environment variable, and the variable's name here.",
             )
         self.endpoint = endpoint
+        self._key()  # that there is one is known before any work
         self.url, local = _checked(endpoint.url)
         self.opener = urllib.request.build_opener(_NoRedirects, *[urllib.request.ProxyHandler({})] * local)
 

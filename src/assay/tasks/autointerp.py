@@ -1,7 +1,8 @@
 """Automated interpretability: can what a latent fires on be said in words, and do the words tell where it fires in text not seen before?
 
 Explanations are rules (`interp.rules`), sought on windows of some documents and judged on windows of others; the judge runs the rule, so
-that what is measured is the latent and not the judge's English. The paper's judge is a language model of 70B parameters.
+that what is measured is the latent and not the judge's English. The paper's judge is a language model of 70B parameters; one of your
+own may judge beside the rules, at hand (`language`) or behind an address (`endpoint`).
 """
 
 from __future__ import annotations
@@ -17,12 +18,19 @@ from assay.analysis.bootstrap import Drawing
 from assay.dictionary import Dictionary
 from assay.interp.agreement import Agreement, mean_over_latents
 from assay.interp.corpus import Corpus, read_corpus
+from assay.interp.endpoint_judge import Endpoint, EndpointJudge
 from assay.interp.judge import EmbeddingJudge, Judge, RuleJudge
-from assay.interp.scorers import detection, fuzzing, shuffled, similarity
+from assay.interp.language_judge import LanguageJudge
+from assay.interp.scorers import detection, fuzzing, shuffled, similarity, surprisal
 from assay.interp.search import find_rule
 from assay.interp.windows import LatentWindows, WindowSettings, find_windows
 from assay.materials.encoder import Encoder, load_encoder
 from assay.task import Bench, Cost, NotApplicable, ScoreKind, Scores, Task
+
+PROMPTS = 70
+"""Tokens that the language judge reads of three prompts with a short explanation, beside the window in each."""
+SECONDS_A_REQUEST = 2.0
+"""A guess; endpoints differ."""
 
 
 class AutoInterp(Task, name="autointerp", suite="interp", paper="arXiv:2410.13928"):
@@ -46,6 +54,14 @@ class AutoInterp(Task, name="autointerp", suite="interp", paper="arXiv:2410.1392
         "embedding_auc": ScoreKind(
             "mean over latents of P(the sentence of a window where it fires is nearer)", "higher"
         ),
+        "language_auc": ScoreKind(
+            "mean over latents of P(the bench's model says yes more firmly of a window where it fires)", "higher"
+        ),
+        "surprisal_auc": ScoreKind(
+            "mean over latents of P(the explanation makes a window where it fires likelier by more)", "higher"
+        ),
+        "endpoint_detection": ScoreKind("detection, judged by `endpoint`", "higher"),
+        "endpoint_fuzzing": ScoreKind("fuzzing, judged by `endpoint`", "higher"),
         "shuffled": ScoreKind(
             "detection with the explanation of another latent: 0.5 where scores mean something", "target"
         ),
@@ -64,15 +80,21 @@ class AutoInterp(Task, name="autointerp", suite="interp", paper="arXiv:2410.1392
 
         encoder: str = "minilm"
         """Sentence encoder of the catalogue that judges beside the rules; "" leaves `embedding_auc` undefined."""
+        language: bool = False
+        """Whether the model that the dictionary is of judges too; else `language_auc` and `surprisal_auc` are undefined."""
+        endpoint: Endpoint | None = None
+        """A language model behind an address that judges too, to which windows are sent; else its scores are undefined."""
 
     def __init__(self, settings: Config, bench: Bench) -> None:
         super().__init__(settings, bench)
         self.settings: AutoInterp.Config = settings
         self.corpus: Corpus
         self.encoder: Encoder | None = None
+        self.endpoint: EndpointJudge | None = None
 
     def prepare(self) -> None:
         bench, settings = self.bench, self.settings
+        self.endpoint = EndpointJudge(settings.endpoint) if settings.endpoint else None
         kept = ("corpus", settings.tokens)
         if kept not in bench.kept:
             model = bench.language_model.model
@@ -94,7 +116,7 @@ class AutoInterp(Task, name="autointerp", suite="interp", paper="arXiv:2410.1392
         told = [str(rule.rule) if rule and rule.f1 >= settings.least_f1 else "" for rule in rules]
         judged = _judged(RuleJudge(), told, found.latents, seed)
         values = {name: [one.balanced_accuracy for one in each] for name, each in judged.items()}
-        values["embedding_auc"] = self._by_embedding(told, found.latents)
+        values |= self._read(told, found.latents)
         values["explained"] = [float(bool(text)) for text in told]
         means = {name: mean_over_latents(values[name], Drawing(seed=seed)) for name in values}
         details = {
@@ -114,15 +136,32 @@ class AutoInterp(Task, name="autointerp", suite="interp", paper="arXiv:2410.1392
         }
         return Scores({name: _number(means[name].estimate) for name in self.scores}, details)
 
-    def _by_embedding(self, told: Sequence[str], latents: Sequence[LatentWindows]) -> list[float | None]:
-        if self.encoder is None:
-            return []
-        judge = EmbeddingJudge(self.encoder)
-        return [similarity(judge, text, each.test) for text, each in zip(told, latents, strict=True)]
+    def _read(self, told: Sequence[str], latents: Sequence[LatentWindows]) -> dict[str, list[float | None]]:
+        """What judges say that read the explanations instead of running them; nothing of those that are not asked for."""
+        pairs = [(text, each.test) for text, each in zip(told, latents, strict=True)]
+        values: dict[str, list[float | None]] = {
+            name: [] for name in self.scores if name.startswith(("embedding_", "language_", "surprisal_", "endpoint_"))
+        }
+        if self.encoder:
+            embedding = EmbeddingJudge(self.encoder)
+            values["embedding_auc"] = [similarity(embedding, *pair) for pair in pairs]
+        if self.settings.language:
+            language = LanguageJudge(self.bench.language_model.model, self.bench.language_model.tokenizer)
+            values["language_auc"] = [similarity(language, *pair) for pair in pairs]
+            values["surprisal_auc"] = [surprisal(language, *pair) for pair in pairs]
+        if judge := self.endpoint:
+            seed = self.bench.seed
+            values["endpoint_detection"] = [detection(judge, *pair).balanced_accuracy for pair in pairs]
+            values["endpoint_fuzzing"] = [fuzzing(judge, *pair, seed=seed).balanced_accuracy for pair in pairs]
+        return values
 
     def cost(self) -> tuple[Cost, Cost]:
-        each = (0.5 + 3.0 * bool(self.settings.encoder)) * self.settings.latents
-        return Cost(to_site=self.settings.tokens), Cost(seconds=5.0 + each)
+        settings = self.settings
+        windows = 2 * settings.windows.quantiles * settings.windows.judging * settings.latents
+        read = windows * (3 * settings.windows.length + PROMPTS) * settings.language
+        asked = 2 * windows / settings.endpoint.windows * SECONDS_A_REQUEST if settings.endpoint else 0.0
+        each = (0.5 + 3.0 * bool(settings.encoder)) * settings.latents
+        return Cost(to_site=settings.tokens), Cost(to_end=read, seconds=5.0 + each + asked)
 
 
 def _judged(
