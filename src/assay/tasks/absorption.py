@@ -98,7 +98,7 @@ class Absorption(Task, name="absorption", suite="probing", paper="arXiv:2503.095
     def cost(self) -> tuple[Cost, Cost]:
         """As measured with SmolLM2 and a dictionary of 2,304 latents."""
         words, share = LETTERS * self.settings.words, self.settings.words / 120
-        return Cost(to_site=words * PROMPT_TOKENS, seconds=15 * share), Cost(seconds=15 * share)
+        return Cost(to_site=words * PROMPT_TOKENS, seconds=15 * share), Cost(seconds=2 * share)
 
     def _refusal(self, found: str) -> NotApplicable:
         return NotApplicable(f"found {found}; needed are {self.settings.letters} letters that a probe tells apart")
