@@ -72,7 +72,7 @@ def disentangle(
     SAEBench, a dictionary loses on isolation merely for reconstructing badly. Raises ShapeMismatch.
     """
     answers = readout(learn)
-    effect = sum(_gradient(dictionary, learn, answers, mask, batch) for mask in (0.0, 1.0))
+    effect = torch.stack([_gradient(dictionary, learn, answers, mask, batch) for mask in (0.0, 1.0)]).sum(0)
     order = effect.argsort(descending=True, stable=True)
     most = int((effect > 0).sum())
 

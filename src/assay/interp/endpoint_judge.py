@@ -93,7 +93,7 @@ class EndpointJudge(Judge):
         order = np.random.default_rng(len(texts)).permutation(len(texts))
         probability = np.empty(len(texts))
         for start in range(0, len(texts), self.endpoint.windows):
-            places = order[start : start + self.endpoint.windows]
+            places: list[int] = order[start : start + self.endpoint.windows].tolist()
             probability[places] = self._asked(question, explanation, [texts[place] for place in places])
         return probability
 
