@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from assay.analysis.interchange import Disentanglement, Pairs, disentangle
+from assay.analysis.interchange import Disentanglement, Pairs, answered, disentangle
 from assay.dictionary import Dictionary
 from assay.testing.known import constant, known_planted, oracle, random_directions
 
@@ -25,19 +25,19 @@ def pairs(key: int, count: int = 400) -> tuple[Pairs, torch.Tensor]:
     return Pairs(base, source, target, asked == 0), asked
 
 
+def readout(asked: torch.Tensor):
+    """Strengths of the values of the attribute that is asked about."""
+
+    def logits(x, which):
+        strengths = (10 * x @ PLANTED.directions.T).view(len(x), -1, VALUES)
+        return strengths[torch.arange(len(x)), asked[which]]
+
+    return logits
+
+
 def found(dictionary: Dictionary) -> Disentanglement:
     (learn, asked), (test, asked_then) = pairs(1), pairs(2)
-
-    def readout(of: Pairs):
-        questions = asked if of is learn else asked_then
-
-        def logits(x, which):
-            strengths = (10 * x @ PLANTED.directions.T).view(len(x), -1, VALUES)
-            return strengths[torch.arange(len(x)), questions[which]]
-
-        return logits
-
-    return disentangle(dictionary, learn, test, readout)
+    return disentangle(dictionary, (learn, readout(asked)), (test, readout(asked_then)))
 
 
 def test_the_oracle_disentangles():
@@ -61,3 +61,10 @@ def test_each_pair_says_whether_it_was_right():
     right = torch.tensor(ours.right)
     assert float(right[test.cause].double().mean()) == ours.cause
     assert float(right[~test.cause].double().mean()) == ours.isolation
+
+
+def test_all_latents_of_the_oracle_carry_over_everything():
+    test, asked = pairs(2)
+    right = answered(oracle(PLANTED), test, readout(asked), torch.ones(PLANTED.atoms))
+    assert right[test.cause].all()
+    assert not right[~test.cause].any(), "the source's values are all others than the base's"

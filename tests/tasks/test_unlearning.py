@@ -60,4 +60,6 @@ def test_a_dictionary_that_never_fires_gets_no_number(bench):
 def test_too_little_text_is_refused(bench):
     with pytest.raises(NotApplicable, match="1000"):
         Unlearning(SETTINGS.revised({"thresholds": (0.001,)}), bench).prepare()
+    with pytest.raises(NotApplicable, match="1 context of a text"):
+        Unlearning(SETTINGS.revised({"tokens": 20}), bench).prepare()
     assert Unlearning(SETTINGS, bench).cost()[1].to_end == 2 * 60 * 5

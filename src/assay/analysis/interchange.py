@@ -53,9 +53,8 @@ class Disentanglement:
 
 def disentangle(
     dictionary: Dictionary,
-    learn: Pairs,
-    test: Pairs,
-    readout: Callable[[Pairs], Readout],
+    learn: tuple[Pairs, Readout],
+    test: tuple[Pairs, Readout],
     *,
     batch: int = 32,
     counts: Sequence[int] = COUNTS,
@@ -63,34 +62,38 @@ def disentangle(
     """Make a mask over latents from some pairs and try it on others.
 
         x' = x_base + decode(f_base + m (f_source - f_base)) - decode(f_base)
-        a_l = -(dL/dm_l at m = 0) - (dL/dm_l at m = 1),  L the cross-entropy of the answers
+        a_l = -(dL/dm_l at m = 0) - (dL/dm_l at m = 1),  L the summed cross-entropy of the answers in nats
         m_l = 1 for the n latents of largest a_l > 0
 
-    n is 0, all of them or one of `counts`: what scores highest on the pairs to learn from, the fewest among equals. RAVEL learns the
-    mask by thousands of steps instead; with a hundred pairs it learnt those by heart and fell below the mask that moves nothing, which
-    is one of the choices here. One cross-entropy ranks latents for both aims. The error term of the base stays: with it dropped, as in
-    SAEBench, a dictionary loses on isolation merely for reconstructing badly. Raises ShapeMismatch.
+    n is 0, all of them or one of `counts`: what scores highest on the pairs to learn from, the fewest among equals. One cross-entropy
+    ranks latents for both aims. RAVEL (arXiv:2402.17700) trains the mask, which takes many times as long; none of the latents is one
+    of the choices here, so that only what differs between the pairs can bring the score below 0.5. The error term of the base stays:
+    with it dropped, as in SAEBench, a dictionary loses on isolation merely for reconstructing badly. Raises ShapeMismatch.
     """
-    answers = readout(learn)
-    effect = torch.stack([_gradient(dictionary, learn, answers, mask, batch) for mask in (0.0, 1.0)]).sum(0)
+    effect = torch.stack([_effect(dictionary, *learn, mask, batch) for mask in (0.0, 1.0)]).sum(0)
     order = effect.argsort(descending=True, stable=True)
     most = int((effect > 0).sum())
 
-    def tried(count: int, pairs: Pairs, said: Readout) -> Disentanglement:
+    def tried(count: int, pairs: Pairs, answers: Readout) -> Disentanglement:
         mask = torch.zeros(dictionary.config.width)
         mask[order[:count]] = 1
-        with torch.no_grad():
-            changed = interchanged(dictionary, pairs.base, pairs.source, mask)
-            right = said(changed, torch.arange(len(pairs.target))).argmax(-1) == pairs.target
+        right = answered(dictionary, pairs, answers, mask)
         shares = (float(right[chosen].double().mean()) for chosen in (pairs.cause, ~pairs.cause))
         return Disentanglement(tuple(right.tolist()), *shares, latents=count)
 
     choices = [0, *(count for count in counts if count < most), most]
-    best = max(choices, key=lambda count: (tried(count, learn, answers).score, -count))
-    return tried(best, test, readout(test))
+    best = max(choices, key=lambda count: (tried(count, *learn).score, -count))
+    return tried(best, *test)
 
 
-def _gradient(dictionary: Dictionary, pairs: Pairs, answers: Readout, mask: float, batch: int) -> Float[Tensor, " L"]:
+@torch.no_grad()
+def answered(dictionary: Dictionary, pairs: Pairs, answers: Readout, mask: Float[Tensor, " L"]) -> Bool[Tensor, " P"]:
+    """Whether each pair is answered as it should be with the mask's latents carried over."""
+    changed = interchanged(dictionary, pairs.base, pairs.source, mask)
+    return answers(changed, torch.arange(len(pairs.target))).argmax(-1) == pairs.target
+
+
+def _effect(dictionary: Dictionary, pairs: Pairs, answers: Readout, mask: float, batch: int) -> Float[Tensor, " L"]:
     """-dL/dm where all of the mask is `mask`, summed over the pairs."""
     found = torch.zeros(dictionary.config.width)
     for which in torch.arange(len(pairs.target)).split(batch):

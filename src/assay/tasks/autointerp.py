@@ -118,7 +118,7 @@ class AutoInterp(Task, name="autointerp", suite="interp", paper="arXiv:2410.1392
         values = {name: [one.balanced_accuracy for one in each] for name, each in judged.items()}
         values |= self._read(told, found.latents)
         values["explained"] = [float(bool(text)) for text in told]
-        means = {name: mean_over_latents(values[name], Drawing(seed=seed)) for name in values}
+        means = {name: mean_over_latents(values.get(name, []), Drawing(seed=seed)) for name in self.scores}
         details = {
             "latents": [
                 {
@@ -139,9 +139,7 @@ class AutoInterp(Task, name="autointerp", suite="interp", paper="arXiv:2410.1392
     def _read(self, told: Sequence[str], latents: Sequence[LatentWindows]) -> dict[str, list[float | None]]:
         """What judges say that read the explanations instead of running them; nothing of those that are not asked for."""
         pairs = [(text, each.test) for text, each in zip(told, latents, strict=True)]
-        values: dict[str, list[float | None]] = {
-            name: [] for name in self.scores if name.startswith(("embedding_", "language_", "surprisal_", "endpoint_"))
-        }
+        values: dict[str, list[float | None]] = {}
         if self.encoder:
             embedding = EmbeddingJudge(self.encoder)
             values["embedding_auc"] = [similarity(embedding, *pair) for pair in pairs]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from statistics import fmean
 from typing import Any, ClassVar
 
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from assay.activations.order import permutation
 from assay.activations.produce import evaluating
-from assay.analysis.interchange import COUNTS, Disentanglement, Pairs, disentangle
+from assay.analysis.interchange import COUNTS, Disentanglement, Pairs, answered, disentangle
 from assay.analysis.questions import Questions
 from assay.dictionary import Dictionary
 from assay.materials.cities import ATTRIBUTES, City, cities
@@ -48,7 +47,7 @@ class Ravel(Task, name="ravel", suite="probing", paper="arXiv:2402.17700"):
     model should give the source's value; asked about another, the base's. An answer is the largest logit among the first tokens of an
     attribute's values. The error term stays, and the mask is found by attribution where RAVEL trains it (`analysis.interchange`). A mask
     that moves nothing has cause 0, isolation 1 and disentanglement 0.5, so these are told apart. `swap` replaces the whole activation:
-    it is what the site allows at most by cause.
+    it is what the site allows at most by cause; `every` carries all latents over, and what it lacks of `swap` is in the error term.
 
     Only facts that the model knows are asked. RAVEL has five kinds of entities and prompts by the dozen, for larger models; this is one
     kind and one prompt an attribute.
@@ -59,6 +58,7 @@ class Ravel(Task, name="ravel", suite="probing", paper="arXiv:2402.17700"):
         "disentanglement": ScoreKind("(cause + isolation) / 2, mean over attributes; 0.5 for doing nothing", "higher"),
         "cause": ScoreKind("share of questions about the attribute that get the source's value", "higher"),
         "isolation": ScoreKind("share of questions about other attributes that keep the base's value", "higher"),
+        "every": ScoreKind("cause with all latents carried over: what the dictionary allows at most", "higher"),
         "swap": ScoreKind("cause with the source's activation in place of the base's", "target"),
         "latents": ScoreKind("latents that a mask carries over, mean over attributes", "target", "latents"),
     }
@@ -102,33 +102,31 @@ class Ravel(Task, name="ravel", suite="probing", paper="arXiv:2402.17700"):
 
     def score(self, dictionary: Dictionary) -> Scores:
         """Make and try a mask for each attribute."""
-        found = dict[str, Disentanglement]()
+        found, rights = dict[str, Disentanglement](), dict[str, list[float]](cause=[], isolation=[], every=[])
+        every = torch.ones(dictionary.config.width)
         with evaluating(self.bench.language_model.model):
-            for attribute, ((learn, learn_asked), (test, test_asked)) in self.sets.items():
-                asked = {id(learn): learn_asked.logits, id(test): test_asked.logits}
-                readout = partial(lambda asked, pairs: asked[id(pairs)], asked)
-                found[attribute] = disentangle(dictionary, learn, test, readout, batch=self.settings.batch)
-        items: dict[str, list[float]] = {"cause": [], "isolation": []}
-        for attribute, each in found.items():
-            for right, cause in zip(each.right, self.sets[attribute][1][0].cause.tolist(), strict=True):
-                items["cause" if cause else "isolation"].append(float(right))
-        values = {key: fmean(rights) for key, rights in items.items()}
-        values |= {
-            "disentanglement": fmean(values.values()),
-            "swap": self.swap,
-            "latents": fmean(each.latents for each in found.values()),
-        }
+            for attribute, sets in self.sets.items():
+                learn, test = ((pairs, asked.logits) for pairs, asked in sets)
+                found[attribute] = disentangle(dictionary, learn, test, batch=self.settings.batch)
+                which = test[0].cause
+                right = torch.tensor(found[attribute].right)
+                rights["cause"] += right[which].double().tolist()
+                rights["isolation"] += right[~which].double().tolist()
+                rights["every"] += answered(dictionary, *test, every)[which].double().tolist()
+        values = {key: fmean(each) for key, each in rights.items()}
+        values["disentanglement"] = (values["cause"] + values["isolation"]) / 2
+        values |= {"swap": self.swap, "latents": fmean(each.latents for each in found.values())}
         details: dict[str, Any] = {
             name: {"cause": each.cause, "isolation": each.isolation, "latents": each.latents, "score": each.score}
             for name, each in found.items()
         }
         details["known"] = {name: len(names) for name, names in self.known.knows.items()}
-        return Scores(values, details, items)
+        return Scores(values, details, rights)
 
     def cost(self) -> tuple[Cost, Cost]:
         """A question has about twelve tokens; a gradient runs them forth and back."""
         once = 12 * len(ATTRIBUTES) * (len(cities()) + 2 * self.settings.pairs)
-        passes = 2 * 3 + len(COUNTS) + 2 + 1
+        passes = 2 * 3 + len(COUNTS) + 2 + 2
         return Cost(to_end=once), Cost(to_end=12 * len(ATTRIBUTES) * 2 * self.settings.pairs * passes, seconds=2.0)
 
     def _answers(self, attribute: str) -> dict[str, int]:
