@@ -1,6 +1,6 @@
 """The Gated paper's headline on a language model: `make pareto`.
 
-python -m benchmarks.gated_pareto          harvest three sites in one pass, train, evaluate, sum up; about two hours on two cores
+python -m benchmarks.gated_pareto          harvest three sites in one pass, train, evaluate, sum up; 2.2 hours on one core
 python -m benchmarks.gated_pareto page     docs/gated_pareto.md and its plot, nothing measured
 
 The runs are the recipes `gated_pareto_resid`, `_mlp` and `_attn`, in build/gated_pareto; interrupted, the same command goes on.

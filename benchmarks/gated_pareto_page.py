@@ -38,11 +38,12 @@ svg { --bg: #fff; --ink: #1c2026; --soft: #57606b; --faint: #69727d; --grid: #ec
 """
 
 BESIDE_THE_PAPER = """**Beside the paper.** The paper finds about one half, with larger models and dictionaries that
-see billions of tokens. These see a million, which are four epochs, and neither kind has converged: the ratio belongs
-to that budget, and a ratio below one half does not say that Gated is better than the paper found. How much of the gap
-a mere rescaling of ReLU gives back is a claim of its own, tried by `python -m tests.science --language
-gated_ablations`. Gamma is about the mean of the rows, where the paper's is raw: a large mean hides shrinkage. Sites
-in the block have one seed, so their intervals are over documents alone."""
+see billions of tokens. These see a million, which are four epochs; what longer training does to the ratio was not
+measured, so it belongs to that budget, and a ratio below one half does not say that Gated is better than the paper
+found. How much of the gap a mere rescaling of ReLU gives back is a claim of its own (`python -m tests.science
+--language gated_ablations`). Gamma is about the mean of the rows, where the paper's is raw: a large mean hides
+shrinkage. Sites in the block have one seed, so their intervals are over documents alone; an interval that holds 1
+says that the site's documents don't settle which of both needs fewer."""
 
 
 def write() -> None:
@@ -65,7 +66,7 @@ The claim of the paper ([arXiv:2404.16014](https://arxiv.org/abs/2404.16014)): a
 ReLU, needs about half the active latents for the same loss recovered, and does not shrink. Tried on SmolLM2-135M, which is 576 wide, at
 three sites of block 9. {meta["setting"]}
 
-`make pareto` measured this in {hours:.1f} hours ({meta["date"]}, {meta["machine"]}) and wrote this page from
+`make pareto` measured this in {hours:.1f} hours after the harvest ({meta["date"]}, {meta["machine"]}) and wrote this page from
 [results/gated_pareto.json](results/gated_pareto.json).
 
 {headline(summary)}
