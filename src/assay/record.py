@@ -74,7 +74,9 @@ class Outcome(Config):
     scores: dict[str, Number | None]
     """By name; None where it is not defined. Empty where the task is not applicable."""
     items: dict[str, tuple[Number, ...]] = {}
-    """Values of single texts, letters or latents, of scores that are their means: what a comparison draws anew."""
+    """Values of single texts or letters, of scores that are their means: a comparison draws the same ones for both sides."""
+    own: dict[str, tuple[Number, ...]] = {}
+    """Values of single latents, of scores that are their means: a comparison draws each side's apart."""
     not_applicable: str = ""
     """Why there are no scores: what the task takes for granted, and what was found."""
     details: dict[str, Any] = {}

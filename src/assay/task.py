@@ -49,7 +49,9 @@ class Scores:
     details: Mapping[str, Any] = field(default_factory=dict)
     """Whatever a reader may ask next (by class, by quantile, by latent), as JSON."""
     items: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    """Values of single items (texts, letters, latents), for scores that are their means and where dictionaries share the items."""
+    """Values of single items (texts, letters), for scores that are their means and where dictionaries share the items."""
+    own: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Values of the dictionary's own items (its latents), for scores that are their means."""
 
 
 @dataclass(frozen=True)

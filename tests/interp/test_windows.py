@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from assay.interp.corpus import Corpus, read_corpus
-from assay.interp.windows import WindowSettings, find_activity, find_windows
+from assay.interp.windows import WindowSettings, find_activity, find_windows, strongest
 from tests.interp.planted_text import one_latent_a_dimension
 
 SETTINGS = WindowSettings(explaining=6)
@@ -42,6 +42,22 @@ def test_windows_hold_the_text_and_the_values_of_their_tokens(found):
             assert list(window.pieces) == texts[window.document][window.start : end]
             rows = slice(first_row[window.document] + window.start, first_row[window.document] + end)
             assert list(window.values) == pytest.approx(corpus.activations[rows, each.latent].tolist())
+
+
+def test_the_strongest_quantiles_have_the_largest_peaks_and_all_silent_windows(found):
+    _, _, windows = found
+    for each in windows.latents:
+        kept = strongest(each.test, 2)
+        silent, active = (
+            [window for window in each.test if (window.kind == "active") == fires] for fires in (False, True)
+        )
+        assert [window for window in kept if window.kind != "active"] == silent
+        above = [window for window in kept if window.kind == "active"]
+        assert {window.quantile for window in above} == {8, 9}
+        assert min(max(window.values) for window in above) >= max(
+            max(window.values) for window in active if window.quantile < 8
+        )
+        assert strongest(each.test, 10) == each.test
 
 
 def test_a_latent_fires_in_active_windows_and_nowhere_in_the_others(found):

@@ -13,10 +13,14 @@ DRAWING = Drawing(draws=400)
 
 
 def outcome(
-    arm: str, values: dict[str, float | None], items: dict[str, list[float]] | None = None, why: str = ""
+    arm: str,
+    values: dict[str, float | None],
+    items: dict[str, list[float]] | None = None,
+    own: dict[str, list[float]] | None = None,
+    why: str = "",
 ) -> Outcome:
-    kept = {name: tuple(each) for name, each in (items or {}).items()}
-    return Outcome(task="probe", arm=arm, inputs="", scores=values, items=kept, not_applicable=why)
+    shared, owned = ({name: tuple(each) for name, each in (some or {}).items()} for some in (items, own))
+    return Outcome(task="probe", arm=arm, inputs="", scores=values, items=shared, own=owned, not_applicable=why)
 
 
 def test_what_is_hard_for_both_cancels() -> None:
@@ -35,6 +39,20 @@ def test_other_items_give_no_interval() -> None:
     first, second = outcome("a", {"k1": 0.6}, {"k1": [0.5, 0.7]}), outcome("b", {"k1": 0.5}, {"k1": [0.5]})
     (found,) = compare_tasks([first], [second], DRAWING)
     assert (found.difference.estimate, found.difference.low) == (pytest.approx(0.1), None)
+
+
+def test_latents_of_two_dictionaries_are_drawn_apart() -> None:
+    same = [float(place % 2) for place in range(100)]
+    first, second = outcome("a", {"k1": 0.5}, own={"k1": same}), outcome("b", {"k1": 0.5}, own={"k1": same})
+    (found,) = compare_tasks([first], [second], DRAWING)
+    width = found.difference.high - found.difference.low
+    assert found.difference.estimate == 0
+    assert width == pytest.approx(2 * 1.96 * (2 * 0.25 / 100) ** 0.5, rel=0.2)  # two means of 100 coins
+    three, fewer = [first, first, first], outcome("b", {"k1": 0.0}, own={"k1": [0.0] * 7})
+    (found,) = compare_tasks(three, [fewer], DRAWING)
+    assert found.difference.high - found.difference.low == pytest.approx(2 * 1.96 * (0.25 / 300) ** 0.5, rel=0.2)
+    (found,) = compare_tasks([*three, outcome("c", {"k1": 0.5})], [fewer], DRAWING)
+    assert found.difference.low is None
 
 
 def test_several_arms_of_a_side_are_meaned_and_undefined_ones_left_out() -> None:

@@ -45,14 +45,17 @@ def test_latents_that_are_words_are_explained(task, bench):
     assert found.details["skipped"] == {"dead": 1} or found.details["skipped"] == {"dead": 2}
     assert list(found.values) == list(AutoInterp.scores)
     json.dumps(found.details)
+    assert all(sum(each) / len(each) == pytest.approx(found.values[name]) for name, each in found.own.items())
 
 
 def test_the_same_dictionary_gets_the_same_scores(task, bench):
     dictionary = one_latent_a_word(bench)
     first, again = task.score(dictionary), task.score(dictionary)
     assert first.details == again.details
-    unasked = ["embedding_auc", "language_auc", "surprisal_auc", "endpoint_detection", "endpoint_fuzzing"]
-    assert {name for name, value in first.values.items() if math.isnan(value)} == set(unasked)
+    unasked = {
+        name for name in AutoInterp.scores if name.startswith(("embedding", "language", "surprisal", "endpoint"))
+    }
+    assert {name for name, value in first.values.items() if math.isnan(value)} == unasked
     assert [first.values[name] for name in first.values if name not in unasked] == [
         again.values[name] for name in again.values if name not in unasked
     ]
@@ -76,6 +79,7 @@ def test_judges_that_read_are_asked_where_they_are_wanted(bench, monkeypatch):
     task.prepare()
     found = task.score(one_latent_a_word(bench)).values
     assert found["language_auc"] == found["surprisal_auc"] >= 0.9
+    assert abs(found["language_auc_shuffled"] - 0.5) <= 0.05
     assert (found["endpoint_detection"], found["endpoint_fuzzing"]) == (found["detection"], found["fuzzing"])
     assert task.endpoint.asked == (task.settings.endpoint,)
 

@@ -90,6 +90,12 @@ class WindowSettings(Config):
     """What makes a neighbour: the cosine of atoms, or F1 of firing on the same tokens."""
 
 
+def strongest(windows: Sequence[Window], quantiles: int) -> tuple[Window, ...]:
+    """Windows of the so many largest quantiles that there are, and all in which the latent is silent."""
+    there = sorted({window.quantile for window in windows if window.kind == "active"})
+    return tuple(window for window in windows if window.kind != "active" or window.quantile in there[-quantiles:])
+
+
 @dataclass(frozen=True, eq=False)
 class Windows:
     """Windows of some latents, and why others have none."""

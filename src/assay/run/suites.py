@@ -107,6 +107,7 @@ def run_suite(workspace: Workspace, planned: Sequence[Planned], say: Callable[[s
                 inputs=part.inputs[name],
                 scores={score: value if math.isfinite(value) else None for score, value in scores.values.items()},
                 items={score: tuple(values) for score, values in scores.items.items()},
+                own={score: tuple(values) for score, values in scores.own.items()},
                 not_applicable=reason,
                 details=dict(scores.details),
                 seconds=time.perf_counter() - started,
