@@ -14,6 +14,7 @@ import pytest
 
 from assay.errors import AssayError, ConfigError
 from assay.interp import endpoint_judge
+from assay.interp.answers import Answers
 from assay.interp.endpoint_judge import Endpoint, EndpointJudge
 from assay.interp.judge import Shown
 from assay.interp.scorers import detection, fuzzing
@@ -135,6 +136,34 @@ def test_windows_are_mixed_so_that_their_place_tells_nothing(judge, stub):
     texts = [text for _, body in stub.requests for text in json.loads(body["messages"][1]["content"])["texts"]]
     assert texts[:30] == texts[30:]
     assert sorted(texts[:30]) == [window.text for window in windows] != texts[:30]
+
+
+def test_what_was_answered_before_an_endpoint_failed_is_not_asked_again(judge, stub, tmp_path):
+    stub.answers = [good, status(400)]
+    kept = tmp_path / "answers" / "some.jsonl"
+    refused(EndpointJudge(judge.endpoint, Answers(kept)))
+    assert len(stub.requests) == 2
+    assert KEY not in kept.read_text()
+    assert "text" not in kept.read_text()
+    stub.answers = [good]
+    again = EndpointJudge(judge.endpoint, Answers(kept))
+    np.testing.assert_array_equal(again.detect("fires on 'a'", WINDOWS), [1, 0, 1, 0])
+    assert len(stub.requests) == 3
+    other = EndpointJudge(judge.endpoint.model_copy(update={"model": "n"}), Answers(kept))
+    other.detect("fires on 'a'", WINDOWS)
+    again.fuzz("fires on 'a'", WINDOWS)
+    assert len(stub.requests) == 7
+
+
+@pytest.mark.parametrize("line", ['{"request": [7]}', '{"request": "%s", "probabilities": [2, 0, 1]}', "{}"])
+def test_a_kept_answer_that_is_none_is_asked_for_again(judge, stub, tmp_path, line):
+    stub.answers = [good]
+    kept = tmp_path / "some.jsonl"
+    EndpointJudge(judge.endpoint, Answers(kept)).detect("fires on 'a'", WINDOWS)
+    key = json.loads(kept.read_text().splitlines()[0])["request"]
+    kept.write_text(line.replace("%s", key) + "\n")
+    EndpointJudge(judge.endpoint, Answers(kept)).detect("fires on 'a'", WINDOWS)
+    assert len(stub.requests) == 4
 
 
 def test_an_explanation_that_says_nothing_asks_nobody(judge, stub):

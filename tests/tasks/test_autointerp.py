@@ -81,7 +81,9 @@ def test_judges_that_read_are_asked_where_they_are_wanted(bench, monkeypatch):
     assert found["language_auc"] == found["surprisal_auc"] >= 0.9
     assert abs(found["language_auc_shuffled"] - 0.5) <= 0.05
     assert (found["endpoint_detection"], found["endpoint_fuzzing"]) == (found["detection"], found["fuzzing"])
-    assert task.endpoint.asked == (task.settings.endpoint,)
+    asked, answers = task.endpoint.asked
+    assert asked == task.settings.endpoint
+    assert answers.path.parent.name == "answers"
 
 
 def test_judges_that_read_cost_what_they_read(bench):

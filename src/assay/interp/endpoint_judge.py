@@ -25,6 +25,7 @@ from pydantic import Field
 
 from assay.config import Config
 from assay.errors import AssayError, ConfigError, shown
+from assay.interp.answers import Answers, probabilities
 from assay.interp.judge import Judge, Shown
 
 MOST_BYTES = 1 << 20
@@ -65,18 +66,18 @@ class EndpointJudge(Judge):
     """Asks for a list of probabilities, one a window, at temperature 0; a list that is none is asked for once more.
 
     Windows are mixed before they are asked about, in an order that their number fixes: scorers have those where the latent fires first.
-    An empty explanation says 0.5 of every window and asks nobody. What answers may still answer otherwise another day.
-    Raises ConfigError (address, key) and AssayError (no answer, or none that is what was asked for).
+    An empty explanation says 0.5 of every window and asks nobody. What answers may still answer otherwise another day: `answers` holds
+    what it said, and is asked first. Raises ConfigError (address, key) and AssayError (no answer, or none that is what was asked for).
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, answers: Answers | None = None) -> None:
         if not VARIABLE.fullmatch(endpoint.key_variable):
             raise ConfigError(
                 "key_variable is no name of an environment variable",
                 expected="capital letters, digits and _, such as JUDGE_KEY; never the key itself",
                 do="Put the key into an environment variable, and the variable's name here.",
             )
-        self.endpoint = endpoint
+        self.endpoint, self.answers = endpoint, answers
         self._key()  # that there is one is known before any work
         self.url, local = _checked(endpoint.url)
         self.opener = urllib.request.build_opener(_NoRedirects, *[urllib.request.ProxyHandler({})] * local)
@@ -107,11 +108,15 @@ class EndpointJudge(Judge):
                 {"role": "user", "content": json.dumps({"explanation": explanation, "texts": list(texts)})},
             ],
         }
-        answer = b""
+        request, answer = json.dumps(body).encode(), b""
+        if self.answers and (found := self.answers.get(self.url, request, len(texts))) is not None:
+            return found
         for _ in range(2):
-            answer = self._sent(json.dumps(body).encode())
-            if (probabilities := _probabilities(answer, len(texts))) is not None:
-                return probabilities
+            answer = self._sent(request)
+            if (found := _read(answer, len(texts))) is not None:
+                if self.answers:
+                    self.answers.keep(self.url, request, found)
+                return found
         said = answer.decode(errors="replace")
         if key := self._key():
             said = said.replace(key, "...")
@@ -202,15 +207,11 @@ def _checked(url: str) -> tuple[str, bool]:
     return f"{url.rstrip('/')}/chat/completions", local
 
 
-def _probabilities(answer: bytes, many: int) -> list[float] | None:
+def _read(answer: bytes, many: int) -> list[float] | None:
     """The numbers of a chat completion; None where it is not `many` numbers from 0 to 1."""
     try:
         content = json.loads(answer)["choices"][0]["message"]["content"].strip()
         numbers = json.loads(content.removeprefix("```json").removeprefix("```").removesuffix("```"))
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
         return None
-    if not isinstance(numbers, list) or len(numbers) != many:
-        return None
-    if not all(type(number) in (int, float) and 0 <= number <= 1 for number in numbers):
-        return None
-    return [float(number) for number in numbers]
+    return probabilities(numbers, many)

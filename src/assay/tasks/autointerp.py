@@ -19,6 +19,7 @@ from pydantic import Field
 from assay.analysis.bootstrap import Drawing
 from assay.dictionary import Dictionary
 from assay.interp.agreement import mean_over_latents
+from assay.interp.answers import Answers
 from assay.interp.corpus import Corpus, read_corpus
 from assay.interp.endpoint_judge import Endpoint, EndpointJudge
 from assay.interp.judge import EmbeddingJudge
@@ -103,7 +104,8 @@ class AutoInterp(Task, name="autointerp", suite="interp", paper="arXiv:2410.1392
 
     def prepare(self) -> None:
         bench, settings = self.bench, self.settings
-        self.endpoint = EndpointJudge(settings.endpoint) if settings.endpoint else None
+        if asked := settings.endpoint:
+            self.endpoint = EndpointJudge(asked, Answers.of(asked.url, asked.model))
         kept = ("corpus", settings.tokens)
         if kept not in bench.kept:
             model = bench.language_model.model
