@@ -6,13 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from markupsafe import Markup
-
-from assay.record import Record
-from assay.reports.families import families
-from assay.reports.plot import frontier
-from assay.reports.quantities import GAMMA, LOSS_ZERO
-from assay.reports.svg import tag
+from benchmarks import gated_ablations_page
+from benchmarks.frontiers import plot
 from benchmarks.page import README, fill
 from benchmarks.results import ROOT, Row
 from benchmarks.tables import number, table
@@ -20,28 +15,11 @@ from benchmarks.tables import number, table
 RESULT, PAGE, PLOT = (
     ROOT / "docs" / name for name in ("results/gated_pareto.json", "gated_pareto.md", "gated_pareto.svg")
 )
-WIDTH, HEIGHT, TITLE = 480, 340, 26
 NAMES = {"resid_post": "residual stream", "mlp_out": "MLP output", "attn_out": "attention output"}
-STYLE = """
-svg { --bg: #fff; --ink: #1c2026; --soft: #57606b; --faint: #69727d; --grid: #eceef1 }
-.v0 { --c: #1666b0 } .v1 { --c: #cf5a10 }
-@media (prefers-color-scheme: dark) {
- svg { --bg: #15181c; --ink: #e3e6ea; --soft: #a4adb8; --faint: #818b97; --grid: #23282f } .v0 { --c: #6bb0f0 } .v1 { --c: #f79a5e }
-}
-.sheet { fill: var(--bg) } text { font: 11.5px system-ui, sans-serif; fill: var(--soft) }
-.site, .title { fill: var(--ink); font-weight: 600 } .site { font-size: 15px } .tick, .hint { fill: var(--faint) }
-.grid { stroke: var(--grid); fill: none } .axis, .arrow { stroke: var(--faint); fill: none }
-.reference { stroke: var(--soft); stroke-dasharray: 2 4; fill: none } .line { stroke: var(--c); stroke-width: 2; fill: none }
-.mark { fill: var(--c); stroke: var(--bg); stroke-width: 1.5 } .seed { fill: var(--bg); stroke: var(--c); stroke-width: .9 }
-.name { fill: var(--c); font-weight: 650 } .dial { fill: var(--soft); font-size: 10.5px }
-.name, .dial, .hint { paint-order: stroke; stroke: var(--bg); stroke-width: 3px; stroke-linejoin: round }
-"""
-
 BESIDE_THE_PAPER = """**Beside the paper.** The paper finds about one half, with larger models and dictionaries that
 see billions of tokens. These see a million, which are four epochs; what longer training does to the ratio was not
 measured, so it belongs to that budget, and a ratio below one half does not say that Gated is better than the paper
-found. How much of the gap a mere rescaling of ReLU gives back is a claim of its own (`python -m tests.science
---language gated_ablations`). Gamma is about the mean of the rows, where the paper's is raw: a large mean hides
+found. Gamma is about the mean of the rows, where the paper's is raw: a large mean hides
 shrinkage. Sites in the block have one seed, so their intervals are over documents alone; an interval that holds 1
 says that the site's documents don't settle which of both needs fewer."""
 
@@ -53,7 +31,8 @@ def write() -> None:
         fill(README.read_text(encoding="utf-8"), "headline", headline(found["summary"])), encoding="utf-8"
     )
     PAGE.write_text(page(found), encoding="utf-8")
-    PLOT.write_text(plot(found["records"]), encoding="utf-8")
+    PLOT.write_text(drawn(found["records"]), encoding="utf-8")
+    gated_ablations_page.write_plot()
 
 
 def page(found: Mapping[str, Any]) -> str:
@@ -78,6 +57,10 @@ common L0, on a log scale.
 {BESIDE_THE_PAPER}
 
 ![Loss recovered and gamma against L0 at three sites](gated_pareto.svg)
+
+{gated_ablations_page.section()}
+
+## Every dictionary
 
 {details(found["records"])}
 """
@@ -121,31 +104,11 @@ def details(records: Sequence[Row]) -> str:
     return table(head, body)
 
 
-def plot(records: Sequence[Row]) -> str:
+def drawn(records: Sequence[Row]) -> str:
     """Loss recovered above gamma, a column a site."""
     sites = list(dict.fromkeys(row["site"] for row in records))
-    parts = [tag("style", Markup(STYLE)), tag("rect", width="100%", height="100%", class_="sheet")]
-    for place, site in enumerate(sites):
-        groups = families([Record(**Record.unflattened(_without_site(row))) for row in records if row["site"] == site])
-        parts.append(tag("text", name_of(site), x=place * WIDTH + 46, y=18, class_="site"))
-        for level, drawn in enumerate(
-            (frontier(groups, LOSS_ZERO), frontier(groups, GAMMA, reference=(1.0, "unbiased")))
-        ):
-            box = {"x": place * WIDTH, "y": TITLE + level * HEIGHT, "width": WIDTH, "height": HEIGHT}
-            parts.append(tag("svg", drawn or "", **box))
-    width, height = WIDTH * len(sites), TITLE + 2 * HEIGHT
-    return str(
-        tag(
-            "svg",
-            tag("title", "Loss recovered and gamma of Gated and ReLU dictionaries against L0"),
-            *parts,
-            xmlns="http://www.w3.org/2000/svg",
-            viewBox=f"0 0 {width} {height}",
-            width=width,
-            height=height,
-            role="img",
-        )
-    )
+    columns = {name_of(site): [_without_site(row) for row in records if row["site"] == site] for site in sites}
+    return plot(columns, "Loss recovered and gamma of Gated and ReLU dictionaries against L0")
 
 
 def _without_site(row: Row) -> Row:

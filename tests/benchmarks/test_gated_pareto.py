@@ -11,7 +11,8 @@ import pytest
 from assay.recipes.gated_pareto import SITES
 from assay.recipes.gated_pareto import gated_pareto as recipe
 from assay.run import Run
-from benchmarks import gated_pareto, gated_pareto_page
+from assay.run.kept import read_measurements
+from benchmarks import gated_ablations_page, gated_pareto, gated_pareto_page
 from tests.tiny_language import write_model, write_texts
 
 TINY = {
@@ -65,17 +66,32 @@ def test_sites_are_harvested_once_and_each_has_a_run(measured: Path) -> None:
 
 def test_the_page_and_the_plot_follow(measured: Path) -> None:
     found = json.loads(json.dumps(gated_pareto.result(measured, ["resid", "mlp"])))
-    page, plot = gated_pareto_page.page(found), gated_pareto_page.plot(found["records"])
+    page, plot = gated_pareto_page.page(found), gated_pareto_page.drawn(found["records"])
     assert page.count("| MLP output |") == 1 + 4
     assert ElementTree.fromstring(plot).tag.endswith("svg")
     assert "residual stream" in plot
+
+
+def test_the_arms_of_the_ablations_are_set_beside_each_other(measured: Path) -> None:
+    records = [record.row() for record in read_measurements(measured / "resid").records]
+    claim = {"claim": "It is so", "metric": "a figure", "value": 0.1, "low": 0.05, "high": 0.2, "target": ">= 0"}
+    rows = [{**claim, "verdict": "reproduced", "setting": "tiny", "seeds": [0]}]
+    meta = {"command": "python", "seconds": {"train": 360.0}, "date": "today", "machine": "this"}
+    section = gated_ablations_page.section({"records": records, "rows": rows, "meta": meta})
+    assert "| It is so | a figure | 0.100 (0.050 to 0.200) | >= 0 | reproduced |" in section
+    assert section.count("| 24 |") == 2
+    assert "in\n0.1 hours" in section
+    assert ElementTree.fromstring(gated_ablations_page.drawn(records)).tag.endswith("svg")
 
 
 @pytest.mark.skipif(not gated_pareto.RESULT.exists(), reason="`make pareto` has not run")
 def test_the_page_is_what_the_results_say() -> None:
     found = json.loads(gated_pareto.RESULT.read_text(encoding="utf-8"))
     assert gated_pareto_page.PAGE.read_text(encoding="utf-8") == gated_pareto_page.page(found)
-    assert gated_pareto_page.PLOT.read_text(encoding="utf-8") == gated_pareto_page.plot(found["records"])
+    assert gated_pareto_page.PLOT.read_text(encoding="utf-8") == gated_pareto_page.drawn(found["records"])
+    if gated_ablations_page.RESULT.exists():
+        records = json.loads(gated_ablations_page.RESULT.read_text(encoding="utf-8"))["records"]
+        assert gated_ablations_page.PLOT.read_text(encoding="utf-8") == gated_ablations_page.drawn(records)
     assert gated_pareto_page.headline(found["summary"]) in gated_pareto_page.README.read_text(encoding="utf-8")
     for said in found["summary"].values():
         assert 0 <= said["dominated"] <= 1
