@@ -1,0 +1,98 @@
+"""What all tasks say of dictionaries of a run, beside those that learnt nothing: docs/results/suites/NAME.json and docs/suites.md.
+
+    python -m benchmarks.suites runs/demo gated-0.2                                 all tasks; the run's folder names the result
+    python -m benchmarks.suites runs/resid gated-0.22-s0 relu-0.2-s0 --suite interp --name pareto
+    python -m benchmarks.suites page                                                the page, nothing measured
+
+What the folder holds already is not done again; then the seconds of the whole are not known, and not kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from assay.analysis.bootstrap import Drawing
+from assay.record import Outcome
+from assay.reports.tried import compare_tasks
+from assay.run.kept import read_measurements
+from assay.run.stages import Workspace
+from benchmarks import results, suites_page
+from benchmarks.results import ROOT
+
+FOLDER = ROOT / "docs" / "results" / "suites"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="folder of a run with dictionaries, or `page`")
+    parser.add_argument("arms", nargs="*")
+    parser.add_argument("--suite", default="all", choices=["probing", "interp", "all"])
+    parser.add_argument("--name", default="")
+    chosen = parser.parse_args(arguments)
+    if chosen.run != "page":
+        measure(Path(chosen.run), chosen.arms, chosen.suite, chosen.name or Path(chosen.run).name)
+    suites_page.write()
+    return 0
+
+
+def measure(run: Path, arms: Sequence[str], suite: str, name: str) -> None:
+    """Try the arms on a suite, and keep what came out."""
+    before = read_measurements(run)
+    command = ["evaluate", str(run), "--suite", suite, "--set", f"suites.arms={json.dumps(list(arms))}"]
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "assay", *command], check=True)
+    seconds = time.perf_counter() - started
+    measured = read_measurements(run)
+    outcomes = [each for each in measured.outcomes if is_of(each.arm, arms)] if measured else []
+    fresh = not before or not before.outcomes
+    asked = [f"runs/{run.name}", *arms, "--suite", suite, "--name", name]  # not where the folder is
+    result = {
+        "meta": {
+            **results.describe("benchmarks.suites", asked),
+            "recipe": Workspace.open(run).run.name,
+            "machine": outcomes[-1].machine if outcomes else "",
+            "seconds": seconds if fresh else None,
+        },
+        **found(outcomes),
+    }
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    (FOLDER / f"{name}.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def is_of(arm: str, arms: Sequence[str]) -> bool:
+    """Whether an outcome is of these arms or of a baseline."""
+    return arm in arms or "@" in arm
+
+
+def found(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Outcomes, and each two sides compared; the seeds of an arm are one side."""
+    kept = ("task", "arm", "scores", "not_applicable", "seconds")
+    sides: dict[str, list[Outcome]] = {}
+    for each in outcomes:
+        sides.setdefault(side_of(each.arm), []).append(each)
+    compared = [
+        {"first": first, "second": second, **matched.resolved()}
+        for first, second in combinations(sides, 2)
+        if "@" not in first or "@" not in second
+        for matched in compare_tasks(sides[first], sides[second], Drawing())
+    ]
+    rows = [{**{key: each.resolved()[key] for key in kept}, "side": side_of(each.arm)} for each in outcomes]
+    return {"outcomes": rows, "compared": compared}
+
+
+def side_of(arm: str) -> str:
+    """The arm without its seed."""
+    return re.sub(r"-s\d+$", "", arm)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

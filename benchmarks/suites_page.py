@@ -1,0 +1,99 @@
+"""docs/suites.md from docs/results/suites: a table a task, dictionaries beside those that learnt nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from assay.task import Task
+from benchmarks.results import ROOT, Row
+from benchmarks.tables import MISSING, number, table
+
+FOLDER, PAGE = ROOT / "docs" / "results" / "suites", ROOT / "docs" / "suites.md"
+
+
+def write() -> None:
+    """Write the page of all results that are there."""
+    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))}
+    PAGE.write_text(page(found), encoding="utf-8")
+
+
+def page(found: Mapping[str, Any]) -> str:
+    """The page."""
+    sections = "\n\n".join(section(name, result) for name, result in found.items())
+    return f"""# What tasks say of trained dictionaries
+
+What each score is: [evaluation.md](evaluation.md) and `assay list tasks`. Beside the dictionaries stand random directions
+(`random@L0`) and raw channels (`identity@L0`) with as many active latents. A column of several seeds has their mean. The last
+column is the first one less random directions, with the 95 % interval of drawing anew what a score is the mean of (latents of
+each side apart, pairs of texts together); a task that gives a single number has none. `python -m benchmarks.suites` measured
+this and wrote this page.
+
+{sections}
+"""
+
+
+def section(name: str, result: Mapping[str, Any]) -> str:
+    """All tasks of one result."""
+    meta, outcomes = result["meta"], result["outcomes"]
+    took = (
+        f" All of it took {meta['seconds'] / 60:.1f} minutes from nothing but the dictionaries."
+        if meta["seconds"]
+        else ""
+    )
+    tasks = list(dict.fromkeys(each["task"] for each in outcomes))
+    parts = [of_task(task, [each for each in outcomes if each["task"] == task], result["compared"]) for task in tasks]
+    return "\n\n".join(
+        [
+            f"## {name}",
+            f"Dictionaries of the recipe `{meta['recipe']}`: `{meta['command']}` ({meta['date']}, {meta['machine']}).{took}",
+            *parts,
+        ]
+    )
+
+
+def of_task(task: str, outcomes: Sequence[Row], compared: Sequence[Row]) -> str:
+    """A row a score, a column a side."""
+    sides: dict[str, list[Row]] = {}
+    for each in outcomes:
+        sides.setdefault(each["side"], []).append(each)
+    names, chance = list(sides), next((side for side in sides if side.startswith("random@")), None)
+    seconds = fmean(each["seconds"] for each in outcomes)
+    heading = f"### `{task}`\n\n{seconds:.0f} s a dictionary, beside what all share."
+    refused = sorted({each["not_applicable"] for each in outcomes if each["not_applicable"]})
+    scores = Task.registry.named(task).scores
+    less = {
+        row["metric"]: row["difference"] for row in compared if row["first"] == names[0] and row["second"] == chance
+    }
+    body = [
+        (
+            f"`{score}`",
+            kind.better,
+            *(_mean([each["scores"].get(score) for each in some]) for some in sides.values()),
+            _interval(less.get(f"{task} {score}")),
+        )
+        for score, kind in scores.items()
+        if any(each["scores"].get(score) is not None for each in outcomes)
+    ]
+    head = ("score", "better", *(_headed(side, some) for side, some in sides.items()), f"{names[0]} less random")
+    return "\n\n".join(
+        [heading, *(f"Not applicable: {why}." for why in refused), *([table(head, body)] if body else [])]
+    )
+
+
+def _headed(side: str, outcomes: Sequence[Row]) -> str:
+    return f"{side}, {len(outcomes)} seeds" if len(outcomes) > 1 else side
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return number(fmean(known), 3) if known else MISSING
+
+
+def _interval(found: Mapping[str, float | None] | None) -> str:
+    if found is None:
+        return MISSING
+    low, high = found["low"], found["high"]
+    return number(found["estimate"], 3) + (f" ({number(low, 3)} to {number(high, 3)})" if low is not None else "")

@@ -1,0 +1,52 @@
+"""What tasks found, as a page: seeds of an arm are one side, baselines stand beside, and intervals are there where items are."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from assay.record import Outcome
+from benchmarks import suites, suites_page
+
+
+def outcome(arm: str, value: float, own: tuple[float, ...] = (), refused: str = "") -> Outcome:
+    scores = {} if refused else {"detection": value, "explained": 1.0}
+    items = {"detection": own} if own else {}
+    return Outcome(task="autointerp", arm=arm, inputs="", scores=scores, own=items, not_applicable=refused, seconds=4.0)
+
+
+OUTCOMES = [
+    outcome("gated-0.2-s0", 0.7, (0.6, 0.8)),
+    outcome("gated-0.2-s1", 0.9, (0.9, 0.9)),
+    outcome("random@25", 0.5, (0.5, 0.5, 0.5)),
+]
+
+
+def result(outcomes: list[Outcome], seconds: float | None = None) -> dict:
+    meta = {"recipe": "demo", "command": "python", "date": "today", "machine": "this", "seconds": seconds}
+    return json.loads(json.dumps({"meta": meta, **suites.found(outcomes)}))
+
+
+def test_seeds_of_an_arm_are_one_side_with_their_mean():
+    page = suites_page.page({"demo": result(OUTCOMES, 120.0)})
+    assert "| score | better | gated-0.2, 2 seeds | random@25 | gated-0.2 less random |" in page
+    assert "| `detection` | higher | 0.800 | 0.500 | 0.300 (0.250 to 0.350) |" in page
+    assert "| `explained` | higher | 1.000 | 1.000 | 0.000 |" in page
+    assert "All of it took 2.0 minutes" in page
+
+
+def test_what_is_not_applicable_says_why():
+    page = suites_page.page({"demo": result([outcome("gated-0.2", 0, refused="3 letters, 20 are needed")])})
+    assert "Not applicable: 3 letters, 20 are needed." in page
+    assert "All of it took" not in page
+
+
+def test_only_the_arms_that_were_asked_for_and_baselines_are_kept():
+    assert [suites.is_of(arm, ["a-s0"]) for arm in ("a-s0", "a-s1", "random@3")] == [True, False, True]
+
+
+@pytest.mark.skipif(not list(suites.FOLDER.glob("*.json")), reason="`python -m benchmarks.suites` has not run")
+def test_the_page_is_what_the_results_say():
+    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(suites.FOLDER.glob("*.json"))}
+    assert suites_page.PAGE.read_text(encoding="utf-8") == suites_page.page(found)
