@@ -80,7 +80,7 @@ def found(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     for each in outcomes:
         sides.setdefault(side_of(each.arm), []).append(each)
     compared = [
-        {"first": first, "second": second, **matched.resolved()}
+        {"sides": [first, second], **matched.resolved()}
         for first, second in combinations(sides, 2)
         if "@" not in first or "@" not in second
         for matched in compare_tasks(sides[first], sides[second], Drawing())

@@ -64,9 +64,7 @@ def of_task(task: str, outcomes: Sequence[Row], compared: Sequence[Row]) -> str:
     heading = f"### `{task}`\n\n{seconds:.0f} s a dictionary, beside what all share."
     refused = sorted({each["not_applicable"] for each in outcomes if each["not_applicable"]})
     scores = Task.registry.named(task).scores
-    less = {
-        row["metric"]: row["difference"] for row in compared if row["first"] == names[0] and row["second"] == chance
-    }
+    less = {row["metric"]: row["difference"] for row in compared if row["sides"] == [names[0], chance]}
     body = [
         (
             f"`{score}`",
