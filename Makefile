@@ -12,7 +12,7 @@ demo: setup
 	$(BIN)/assay demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 test-crash: setup
 	$(BIN)/python -m tests.crash
