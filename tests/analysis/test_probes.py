@@ -12,6 +12,7 @@ from assay.analysis.probes import (
     f1,
     fit,
     fit_sparse,
+    hits,
     largest_differences,
     mean_differences,
     one_against_rest,
@@ -92,6 +93,8 @@ def test_scores_are_what_counting_says():
     y = torch.tensor([1, 1, 1, 0, 0, 0, 0, 0], dtype=torch.bool)[:, None]
     assert accuracy(logits, y).item() == pytest.approx(6 / 8)
     assert balanced_accuracy(logits, y).item() == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert hits(logits, y).sum().item() == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert {round(each, 9) for each in hits(logits, y).flatten().tolist()} == {0.0, round(1 / 6, 9), 0.1}
     assert f1(logits, y).item() == pytest.approx(4 / 6)
     assert auc(logits, y).item() == pytest.approx((5 + 4.5 + 4) / 15)
 

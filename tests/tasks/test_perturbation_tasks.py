@@ -41,6 +41,9 @@ def test_a_task_gives_each_of_its_scores_twice_alike(bench, kind, monkeypatch):
     assert next(iter(kind.scores)) == kind.name
     assert scores == task.score(identity(16))
     assert json.loads(json.dumps(scores.details)) == scores.details
+    assert set(scores.items) == {kind.name, "best"}
+    for name, texts in scores.items.items():
+        assert sum(texts) / len(texts) == pytest.approx(scores.values[name], abs=1e-9)
     assert scores.values["channels"] != 0
     silent = task.score(constant(torch.zeros(16))).values
     assert {silent[name] for name in kind.scores if name != "channels"} == {0.0}

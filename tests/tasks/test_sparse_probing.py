@@ -37,6 +37,9 @@ def test_channels_as_latents_score_what_raw_channels_score(bench):
     assert next(iter(SparseProbing.scores)) == "latents_1"
     assert all(0.4 < value <= 1 for value in scores.values.values())
     assert scores.values["dense"] > 0.7
+    assert set(scores.items) == {f"latents_{k}" for k in SIZES}
+    for name, texts in scores.items.items():
+        assert sum(texts) / len(texts) == pytest.approx(scores.values[name], abs=1e-9)
     assert scores.values["latents_16"] > scores.values["latents_1"]
     assert json.loads(json.dumps(scores.details)) == scores.details
     assert set(scores.details) == {"left_out", "sentiment.sentiment", "newsgroups.group", "jobs.job", "jobs.pronoun"}

@@ -10,13 +10,14 @@ probes are fitted to and scored on the others: the largest of seven scores on th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from assay.analysis.pooling import PooledCodes
-from assay.analysis.probes import Probes, balanced_accuracy, fit
+from assay.analysis.probes import Probes, balanced_accuracy, fit, hits
 from assay.analysis.sparse_probing import DENSE_PENALTY
 
 SIZES = (2, 5, 10, 20, 50, 100, 500)
@@ -33,6 +34,8 @@ class Curve:
 
     train: Mapping[int, float]
     test: Mapping[int, float]
+    texts: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
+    """What each text of those not fitted to adds to `test`."""
 
     @property
     def best(self) -> int:
@@ -46,12 +49,13 @@ class Curve:
 
     @classmethod
     def mean(cls, curves: Sequence[Curve]) -> Curve:
-        """Mean at each N."""
-        parts = (
+        """Mean at each N; the texts of all curves one after the other."""
+        train, test = (
             {n: sum(part[n] for part in some) / len(some) for n in some[0]}
             for some in ([curve.train for curve in curves], [curve.test for curve in curves])
         )
-        return cls(*parts)
+        texts = {n: tuple(x / len(curves) for curve in curves for x in curve.texts[n]) for n in curves[0].texts}
+        return cls(train, test, texts)
 
 
 OTHERS = tuple(n for n in SIZES if n != HEADLINE)
@@ -71,6 +75,12 @@ def scores(name: str, found: Curve, channels: Curve) -> dict[str, float]:
     """The numbers of these formulas."""
     listed = {f"{name}_{n}": found.test[n] for n in OTHERS}
     return {name: found.test[HEADLINE], "channels": channels.test[HEADLINE], "best": found.score, **listed}
+
+
+def items(name: str, found: Curve) -> dict[str, list[float]]:
+    """What the scores at `HEADLINE` and at the best N are the means of, text by text."""
+    chosen = {name: found.texts.get(HEADLINE, ()), "best": found.texts.get(found.best, ())}
+    return {score: [len(texts) * share for share in texts] for score, texts in chosen.items()}
 
 
 def by_number(curves: Mapping[str, Curve]) -> dict[str, dict[str, float]]:
@@ -110,17 +120,18 @@ class Classes:
         pull = self.probes.weight @ atoms.T
         chosen = [_strongest(effect, max(sizes)) for effect in difference * pull]
         logits = self.probes.logits(self.x)
-        scores: tuple[dict[int, float], dict[int, float]] = ({}, {})
+        shares: tuple[dict[int, Tensor], dict[int, Tensor]] = ({}, {})
         columns = [codes.columns(latents) for latents in chosen]
-        for part, score in zip((~self.test, self.test), scores, strict=True):
-            clean = self.accuracy(logits, part)
+        for part, share in zip((~self.test, self.test), shares, strict=True):
+            clean = hits(logits[part], self.y[part])
             for n in sizes:
                 gained = []
                 for i, (latents, values) in enumerate(zip(chosen, columns, strict=True)):
-                    drop = clean - self.accuracy(logits - values[:, :n] @ pull[:, latents[:n]].T, part)
-                    gained.append(float(drop[i] - (drop.sum() - drop[i]) / (len(drop) - 1)))
-                score[n] = sum(gained) / len(gained)
-        return Curve(*scores)
+                    silenced = logits - values[:, :n] @ pull[:, latents[:n]].T
+                    drop = clean - hits(silenced[part], self.y[part])
+                    gained.append(drop[:, i] - (drop.sum(1) - drop[:, i]) / (drop.shape[1] - 1))
+                share[n] = torch.stack(gained).mean(0)
+        return _curve(*shares)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,14 +184,21 @@ class Confounded:
         latents = _strongest((difference * (self.clean.weight[1 - which] @ atoms.T)).abs(), max(sizes))
         values, pull = codes.columns(latents), (self.biased.weight @ atoms[latents].T)[0]
         logits, y = self.biased.logits(self.x), self.y[:, which : which + 1]
-        scores: tuple[dict[int, float], dict[int, float]] = ({}, {})
-        for part, score in zip((~self.test, self.test), scores, strict=True):
+        shares: tuple[dict[int, Tensor], dict[int, Tensor]] = ({}, {})
+        for part, share in zip((~self.test, self.test), shares, strict=True):
             original, clean = (float(both[which]) for both in self.accuracies(part))
+            before = hits(logits[part], y[part])
             for n in sizes:
                 freed = logits - (values[:, :n] @ pull[:n])[:, None]
-                won = float(balanced_accuracy(freed[part], y[part])) - original
-                score[n] = won / (clean - original) if clean - original >= ROOM else 0.0
-        return Curve(*scores)
+                won = (hits(freed[part], y[part]) - before)[:, 0]
+                share[n] = won / (clean - original) if clean - original >= ROOM else torch.zeros_like(won)
+        return _curve(*shares)
+
+
+def _curve(train: Mapping[int, Tensor], test: Mapping[int, Tensor]) -> Curve:
+    """From what each text adds."""
+    fitted, scored = ({n: float(share.sum()) for n, share in part.items()} for part in (train, test))
+    return Curve(fitted, scored, {n: tuple(share.tolist()) for n, share in test.items()})
 
 
 def _strongest(effect: Float[Tensor, " L"], n: int) -> Int[Tensor, " K"]:

@@ -86,6 +86,13 @@ def balanced_accuracy(logits: Float[Tensor, "N C"], y: Bool[Tensor, "N C"]) -> F
     return ((right * inside).sum(0) / inside.sum(0) + (right * outside).sum(0) / outside.sum(0)) / 2
 
 
+def hits(logits: Float[Tensor, "N C"], y: Bool[Tensor, "N C"]) -> Float[Tensor, "N C"]:
+    """What each row adds to the balanced accuracy: 1 / (2 rows of its kind) where the probe is right of it, else 0."""
+    right = ((logits > 0) == y).double()
+    inside, outside = y.double(), (~y).double()
+    return (right * inside / inside.sum(0) + right * outside / outside.sum(0)) / 2
+
+
 def f1(logits: Float[Tensor, "N C"], y: Bool[Tensor, "N C"]) -> Float[Tensor, " C"]:
     """2 TP / (2 TP + FP + FN)."""
     said = logits > 0

@@ -28,6 +28,8 @@ class Quality:
     """Balanced accuracy."""
     f1: Float[Tensor, " C"]
     auc: Float[Tensor, " C"]
+    hits: Float[Tensor, "T C"]
+    """What each text adds to the balanced accuracy."""
 
     @property
     def mean(self) -> float:
@@ -62,8 +64,10 @@ def dense(
 
 
 def _tried(x: Tensor, y: Tensor, test: Tensor, penalty: float) -> Quality:
-    logits = probes.fit(x[~test], y[~test], penalty).logits(x[test])
-    return Quality(probes.balanced_accuracy(logits, y[test]), probes.f1(logits, y[test]), probes.auc(logits, y[test]))
+    logits, so = probes.fit(x[~test], y[~test], penalty).logits(x[test]), y[test]
+    return Quality(
+        probes.balanced_accuracy(logits, so), probes.f1(logits, so), probes.auc(logits, so), probes.hits(logits, so)
+    )
 
 
 def _joined(parts: Sequence[Quality]) -> Quality:
@@ -71,4 +75,5 @@ def _joined(parts: Sequence[Quality]) -> Quality:
         torch.cat([part.accuracy for part in parts]),
         torch.cat([part.f1 for part in parts]),
         torch.cat([part.auc for part in parts]),
+        torch.cat([part.hits for part in parts], 1),
     )

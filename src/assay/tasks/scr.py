@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from assay.analysis.perturbation import Confounded, Curve, by_number, formulas, scores
+from assay.analysis.perturbation import Confounded, Curve, by_number, formulas, items, scores
 from assay.analysis.pooling import PooledCodes, Read, TextRows, TextSettings, pool, raw_atoms, read_labelled
 from assay.dictionary import Dictionary
 from assay.materials.job_templates import JOBS
@@ -68,7 +68,7 @@ class SCR(Task, name="scr", suite="probing", paper="arXiv:2503.09532"):
             **by_number({"channels": self.beside}),
             "by pair": by_number(curves),
         }
-        return Scores(scores("scr", whole, self.beside), details)
+        return Scores(scores("scr", whole, self.beside), details, items("scr", whole))
 
     def cost(self) -> tuple[Cost, Cost]:
         """What was read already costs nothing; seconds are those of one thread with SmolLM2 and a dictionary of 2,304 latents."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from assay.analysis import probes
 from assay.analysis.pooling import PooledCodes, Read, TextSettings, pool, read_labelled
 from assay.analysis.sparse_probing import Quality, dense, k_sparse
@@ -74,6 +77,7 @@ class SparseProbing(Task, name="sparse_probing", suite="probing", paper="arXiv:2
         codes: dict[str, PooledCodes] = {}
         values: dict[str, list[float]] = {name: [] for name in self.scores}
         details: dict[str, Any] = {"left_out": self.left_out}
+        texts: dict[str, dict[str, Tensor]] = {f"latents_{k}": {} for k in SIZES}
         for (name, attribute), read in self.sets.items():
             if name not in codes:
                 codes = {name: pool(dictionary, read.rows)}
@@ -83,12 +87,20 @@ class SparseProbing(Task, name="sparse_probing", suite="probing", paper="arXiv:2
             for what, found in (("latents", latents), ("channels", channels), ("axes", axes)):
                 for k in SIZES:
                     values[f"{what}_{k}"].append(found[k].mean)
+            for k in SIZES:
+                shares, more = texts[f"latents_{k}"], latents[k].hits.mean(1) / len(self.sets)
+                shares[name] = shares[name] + more if name in shares else more
             values["dense"].append(ceiling.mean)
             details[f"{name}.{attribute}"] = {
                 **{f"latents_{k}": latents[k].by_class(names) for k in SIZES},
                 "dense": ceiling.by_class(names),
             }
-        return Scores({name: sum(found) / len(found) for name, found in values.items()}, details)
+        items = {score: torch.cat(list(shares.values())) for score, shares in texts.items()}
+        return Scores(
+            {name: sum(found) / len(found) for name, found in values.items()},
+            details,
+            {score: (len(shares) * shares).tolist() for score, shares in items.items()},
+        )
 
     def cost(self) -> tuple[Cost, Cost]:
         """What was read already costs nothing; seconds are those of one thread with SmolLM2 and a dictionary of 2,304 latents."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from assay.analysis.perturbation import Classes, Curve, by_number, formulas, scores
+from assay.analysis.perturbation import Classes, Curve, by_number, formulas, items, scores
 from assay.analysis.pooling import PooledCodes, TextSettings, pool, raw_atoms, read_labelled
 from assay.dictionary import Dictionary
 from assay.task import Cost, NotApplicable, ScoreKind, Scores, Task
@@ -67,7 +67,7 @@ class TPP(Task, name="tpp", suite="probing", paper="arXiv:2503.09532"):
             **by_number({"channels": self.beside}),
             "by set": by_number(curves),
         }
-        return Scores(scores("tpp", whole, self.beside), details)
+        return Scores(scores("tpp", whole, self.beside), details, items("tpp", whole))
 
     def cost(self) -> tuple[Cost, Cost]:
         """What was read already costs nothing; seconds are those of one thread with SmolLM2 and a dictionary of 2,304 latents."""
