@@ -74,7 +74,13 @@ def claims(rows: Sequence[Row]) -> str:
     """What the paper says, and what came out."""
     head = ("the paper's claim", "figure", "mean (low to high)", "target", "verdict")
     body = [
-        (row["claim"], row["metric"], _spread(row["value"], row["low"], row["high"]), row["target"], row["verdict"])
+        (
+            row["claim"],
+            row["metric"].replace("|", r"\|"),
+            _spread(row["value"], row["low"], row["high"]),
+            row["target"],
+            row["verdict"],
+        )
         for row in rows
     ]
     return table(head, body)
