@@ -35,6 +35,8 @@ METRICS = {
 }
 """Names of the metrics, and what a row calls them."""
 TRAIN = TrainConfig(steps=200, learning_rate=3e-3, dead_window=100_000, log_every=200)
+PILOT_STEPS = 50
+"""Of a pilot of a dial that counts latents: L0 follows it from the start."""
 PILOT_COUNTS, PILOT_OCTAVES = (4, 12, 24, 48), (-4, -2, -1, 0, 1, 3)
 
 
@@ -51,11 +53,11 @@ class Real:
         run_harvest(self.workspace)
         return self.workspace.store
 
-    def trained(self, wanted: Sequence[Dictionary.Config]) -> list[Dictionary]:
+    def trained(self, wanted: Sequence[Dictionary.Config], steps: int = TRAIN.steps) -> list[Dictionary]:
         """Dictionaries of these settings, on one stream; those that learn nothing after a fit are fitted once a seed, whatever the dial."""
         arms = {str(place): settings.build() for place, settings in enumerate(wanted)}
         if any(dictionary.learns() for dictionary in arms.values()):
-            for _ in train(arms, self.store, TRAIN):
+            for _ in train(arms, self.store, TRAIN.revised({"steps": steps})):
                 pass
             return list(arms.values())
         sample, fits = self.store.sample(TRAIN.sample_rows), dict[int, Dictionary]()
@@ -78,9 +80,11 @@ class Real:
         tried = [
             dial for dial in grid(base, PILOT_COUNTS, PILOT_OCTAVES) if not isinstance(dial, int) or dial <= base.width
         ]
-        trained = self.trained([base.revised({base.dial: dial}) for dial in tried])
+        counts = isinstance(base.dial_value(), int)
+        steps = PILOT_STEPS if counts else TRAIN.steps
+        trained = self.trained([base.revised({base.dial: dial}) for dial in tried], steps)
         found = {dial: self.l0(dictionary) for dial, dictionary in zip(tried, trained, strict=True)}
-        return dials_for(AROUND, found, isinstance(base.dial_value(), int))
+        return dials_for(AROUND, found, counts)
 
     def settings(self, variant: type[Dictionary], seed: int) -> Dictionary.Config:
         """The defaults at the shape of the comparison."""

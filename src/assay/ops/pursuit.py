@@ -48,6 +48,7 @@ def _pursued(x: Tensor, atoms: Tensor, k: int, update: Update) -> tuple[Int[Tens
     latents = torch.zeros(len(x), k, dtype=torch.int64, device=x.device)
     values, taken = x.new_zeros(len(x), k), torch.zeros(len(x), k, dtype=torch.bool, device=x.device)
     chosen = x.new_zeros(len(x), k, x.shape[1])
+    gram, wanted = x.new_zeros(len(x), k, k), x.new_zeros(len(x), k)
     zeros, center = x.new_zeros(len(atoms)), x.new_zeros(x.shape[1])
     rest, enough = x, torch.finfo(x.dtype).eps ** 0.5 * x.norm(dim=1)
     for step in range(k):
@@ -63,7 +64,11 @@ def _pursued(x: Tensor, atoms: Tensor, k: int, update: Update) -> tuple[Int[Tens
         elif update == "gradient":
             values[:, : step + 1] = _descended(rest, *here)
         else:
-            values[:, : step + 1] = _nonnegative_least_squares(x, *here)
+            gram[:, step, : step + 1] = gram[:, : step + 1, step] = torch.einsum("bkd,bd->bk", here[0], chosen[:, step])
+            wanted[:, step] = (x * chosen[:, step]).sum(1)
+            values[:, : step + 1] = _nonnegative_least_squares(
+                gram[:, : step + 1, : step + 1], wanted[:, : step + 1], *here[1:]
+            )
         rest = x - torch.einsum("bk,bkd->bd", values[:, : step + 1], here[0])
     return latents, values
 
@@ -75,25 +80,30 @@ def _descended(rest: Tensor, chosen: Tensor, values: Tensor, taken: Bool[Tensor,
     return (values + size[:, None] * slope).relu()
 
 
-def _nonnegative_least_squares(x: Tensor, chosen: Tensor, values: Tensor, taken: Bool[Tensor, "B k"]) -> Tensor:
-    """min_{f >= 0} ||x - f D||^2 on the atoms taken, from the best f of all but the last (Lawson and Hanson 1974).
+def _nonnegative_least_squares(gram: Tensor, wanted: Tensor, values: Tensor, taken: Bool[Tensor, "B k"]) -> Tensor:
+    """min_{f >= 0} ||x - f D||^2 on the atoms taken, from the best f of all but the last (Lawson and Hanson 1974), of D D^T and D x.
 
     Atoms whose coefficient would turn negative leave for this step: towards the free optimum as far as f >= 0 allows, and again.
     """
-    gram = torch.einsum("bkd,bjd->bkj", chosen, chosen)
-    wanted = torch.einsum("bkd,bd->bk", chosen, x)
-    active, identity = taken.clone(), torch.eye(taken.shape[1], dtype=x.dtype, device=x.device)
-    tiny = 8 * torch.finfo(x.dtype).eps  # keeps atoms that depend on each other solvable
+    tiny = 8 * torch.finfo(wanted.dtype).eps  # keeps atoms that depend on each other solvable
+    values, active = values.clone(), taken.clone()
+    rows = torch.arange(len(values), device=values.device)  # those that are not at their optimum yet
     for _ in range(taken.shape[1]):
-        both = active[:, :, None] & active[:, None, :]
-        system = torch.where(both, gram, 0) + identity * torch.where(active, tiny, 1.0)[:, None]
-        free = torch.linalg.solve(system, wanted * active) * active
-        bad = active & (free <= 0)
-        if not bad.any():
-            return free
-        share = torch.where(bad, values / (values - free).clamp_min(tiny), torch.inf)
+        here, before = active[rows], values[rows]
+        system = torch.where(here[:, :, None] & here[:, None, :], gram[rows], 0)
+        system.diagonal(dim1=1, dim2=2).add_(torch.where(here, tiny, 1.0))
+        factor, failed = torch.linalg.cholesky_ex(system)
+        if failed.any():
+            free = torch.linalg.solve(system, wanted[rows] * here) * here
+        else:
+            free = torch.cholesky_solve((wanted[rows] * here)[:, :, None], factor)[:, :, 0] * here
+        bad = here & (free <= 0)
+        share = torch.where(bad, before / (before - free).clamp_min(tiny), torch.inf)
         reach = share.amin(1, keepdim=True).clamp(max=1.0)
         leaving = bad & (share <= reach)
-        values = torch.where(active, values + reach * (free - values), 0).relu()
-        values, active = values.masked_fill(leaving, 0), active & ~leaving
+        moved = torch.where(here, before + reach * (free - before), 0).relu().masked_fill(leaving, 0)
+        values[rows], active[rows] = torch.where(bad.any(1, keepdim=True), moved, free), here & ~leaving
+        rows = rows[bad.any(1)]
+        if not len(rows):
+            break
     return values
