@@ -37,7 +37,7 @@ METRICS = {
 TRAIN = TrainConfig(steps=200, learning_rate=3e-3, dead_window=100_000, log_every=200)
 PILOT_STEPS = 50
 """Of a pilot of a dial that counts latents: L0 follows it from the start."""
-PILOT_COUNTS, PILOT_OCTAVES = (4, 12, 24, 48), (-4, -2, -1, 0, 1, 3)
+PILOT_COUNTS, PILOT_OCTAVES = (4, 12, 24, 48), (-8, -4, -2, -1, 0, 1, 3)
 
 
 class Real:
