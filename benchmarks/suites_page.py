@@ -38,11 +38,8 @@ this and wrote this page.
 def section(name: str, result: Mapping[str, Any]) -> str:
     """All tasks of one result."""
     meta, outcomes = result["meta"], result["outcomes"]
-    took = (
-        f" All of it took {meta['seconds'] / 60:.1f} minutes from nothing but the dictionaries."
-        if meta["seconds"]
-        else ""
-    )
+    arms = len({each["arm"] for each in outcomes})
+    took = f" All of it took {meta['seconds'] / 60:.1f} minutes for {arms} dictionaries." if meta["seconds"] else ""
     tasks = list(dict.fromkeys(each["task"] for each in outcomes))
     parts = [of_task(task, [each for each in outcomes if each["task"] == task], result["compared"]) for task in tasks]
     return "\n\n".join(

@@ -33,7 +33,7 @@ def test_seeds_of_an_arm_are_one_side_with_their_mean():
     assert "| score | better | gated-0.2, 2 seeds | random@25 | gated-0.2 less random |" in page
     assert "| `detection` | higher | 0.800 | 0.500 | 0.300 (0.250 to 0.350) |" in page
     assert "| `explained` | higher | 1.000 | 1.000 | 0.000 |" in page
-    assert "All of it took 2.0 minutes" in page
+    assert "All of it took 2.0 minutes for 3 dictionaries." in page
 
 
 def test_what_is_not_applicable_says_why():
