@@ -14,7 +14,7 @@ from benchmarks.results import ROOT, Row
 from benchmarks.tables import number, table
 
 RESULT, PLOT = (ROOT / "docs" / name for name in ("results/language/gated_ablations.json", "gated_ablations.svg"))
-SETTING = "Six arms at the residual stream"
+SETTING = "Arms at the residual stream"
 
 
 def write_plot() -> None:
@@ -37,12 +37,13 @@ def section(found: Mapping[str, Any] | None = None) -> str:
     meta, rows = found["meta"], found["rows"]
     return f"""## What each part is worth
 
-{SETTING}: {rows[0]["setting"]}. {len(rows[0]["seeds"])} seeds, which set the spreads. `{meta["command"]}` measured this in
+{rows[0]["setting"]}. Spreads are the smallest and the largest of {len(rows[0]["seeds"])} seeds.
+`{meta["command"]}` measured this in
 {sum(meta["seconds"].values()) / 3600:.1f} hours ({meta["date"]}, {meta["machine"]}).
 
 {arms(groups)}
 
-![Loss recovered and gamma against L0 for six arms](gated_ablations.svg)
+![Loss recovered and gamma against L0 for all arms](gated_ablations.svg)
 
 {claims(rows)}"""
 
@@ -55,8 +56,10 @@ def arms(groups: Sequence[Family]) -> str:
     head = ("arm", "width", "L0 reached", f"loss recovered at L0 {number(l0, 0)}", "gamma")
     body = []
     for each, line in zip(groups, lines, strict=True):
-        reached = [record.values["l0"] or 0.0 for record in each.records]
-        gammas = [record.values["relative_reconstruction_bias"] or 0.0 for record in each.records]
+        reached, gammas = (
+            [value for record in each.records if (value := record.values[key]) is not None]
+            for key in ("l0", "relative_reconstruction_bias")
+        )
         at = line.at(l0) if line and l0 else None
         body.append(
             (

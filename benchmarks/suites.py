@@ -25,10 +25,8 @@ from assay.record import Outcome
 from assay.reports.tried import compare_tasks
 from assay.run.kept import read_measurements
 from assay.run.stages import Workspace
+from assay.run.suites import SAMPLE_ROWS, compared
 from benchmarks import results, suites_page
-from benchmarks.results import ROOT
-
-FOLDER = ROOT / "docs" / "results" / "suites"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,41 +50,40 @@ def measure(run: Path, arms: Sequence[str], suite: str, name: str) -> None:
     subprocess.run([sys.executable, "-m", "assay", *command], check=True)
     seconds = time.perf_counter() - started
     measured = read_measurements(run)
-    outcomes = [each for each in measured.outcomes if is_of(each.arm, arms)] if measured else []
+    workspace = Workspace.open(run)
+    tried = compared(workspace, workspace.store.sample(SAMPLE_ROWS))
+    outcomes = [each for each in measured.outcomes if each.arm in tried] if measured else []
     fresh = not before or not before.outcomes
     asked = [f"runs/{run.name}", *arms, "--suite", suite, "--name", name]  # not where the folder is
     result = {
         "meta": {
             **results.describe("benchmarks.suites", asked),
-            "recipe": Workspace.open(run).run.name,
+            "recipe": workspace.run.name,
             "machine": outcomes[-1].machine if outcomes else "",
             "seconds": seconds if fresh else None,
         },
         **found(outcomes),
     }
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    (FOLDER / f"{name}.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def is_of(arm: str, arms: Sequence[str]) -> bool:
-    """Whether an outcome is of these arms or of a baseline."""
-    return arm in arms or "@" in arm
+    suites_page.FOLDER.mkdir(parents=True, exist_ok=True)
+    (suites_page.FOLDER / f"{name}.json").write_text(
+        json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8"
+    )
 
 
 def found(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Outcomes, and each two sides compared; the seeds of an arm are one side."""
-    kept = ("task", "arm", "scores", "not_applicable", "seconds")
+    kept = ("task", "arm", "scores", "details", "not_applicable", "seconds")
     sides: dict[str, list[Outcome]] = {}
     for each in outcomes:
         sides.setdefault(side_of(each.arm), []).append(each)
-    compared = [
+    pairs = [
         {"sides": [first, second], **matched.resolved()}
         for first, second in combinations(sides, 2)
         if "@" not in first or "@" not in second
         for matched in compare_tasks(sides[first], sides[second], Drawing())
     ]
     rows = [{**{key: each.resolved()[key] for key in kept}, "side": side_of(each.arm)} for each in outcomes]
-    return {"outcomes": rows, "compared": compared}
+    return {"outcomes": rows, "compared": pairs}
 
 
 def side_of(arm: str) -> str:

@@ -27,8 +27,8 @@ def page(found: Mapping[str, Any]) -> str:
 
 What each score is: [evaluation.md](evaluation.md) and `assay list tasks`. Beside the dictionaries stand random directions
 (`random@L0`) and raw channels (`identity@L0`) with as many active latents. A column of several seeds has their mean. The last
-column is the first one less random directions, with the 95 % interval of drawing anew what a score is the mean of (latents of
-each side apart, pairs of texts together); a task that gives a single number has none. `python -m benchmarks.suites` measured
+column is the first one less random directions, with the 95 % interval of drawing anew what a score is the mean of: latents of each
+side apart, texts and questions the same for both. A task that gives a single number has none. `python -m benchmarks.suites` measured
 this and wrote this page.
 
 {sections}

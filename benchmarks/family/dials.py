@@ -20,8 +20,14 @@ def grid(settings: Dictionary.Config, counts: Sequence[int] = COUNTS, octaves: S
 
 
 def dials_for(wanted: Sequence[float], found: Mapping[float, float], whole: bool) -> list[float]:
-    """Dials that should give some L0, from the L0 found at others; linear between logarithms. Equal ones are given once."""
-    pairs = sorted((l0, dial) for dial, l0 in found.items() if l0 > 0)
+    """Dials that should give some L0, from the L0 found at others; linear between logarithms. Equal ones are given once.
+
+    From the sparse end of the dial (few latents, a large penalty) only what raises L0 counts: at the other end dead latents may lower it.
+    """
+    pairs = list[tuple[float, float]]()
+    for dial, l0 in sorted(found.items(), reverse=not whole):
+        if l0 > (pairs[-1][0] if pairs else 0):
+            pairs.append((l0, dial))
     logs = [math.log(l0) for l0, _ in pairs], [math.log(dial) for _, dial in pairs]
     values = [math.exp(np.interp(math.log(l0), *logs)) for l0 in wanted]
     return list(dict.fromkeys(max(round(value), 1) if whole else float(f"{value:.4g}") for value in values))

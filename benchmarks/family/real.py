@@ -37,7 +37,7 @@ METRICS = {
 TRAIN = TrainConfig(steps=200, learning_rate=3e-3, dead_window=100_000, log_every=200)
 PILOT_STEPS = 50
 """Of a pilot of a dial that counts latents: L0 follows it from the start."""
-PILOT_COUNTS, PILOT_OCTAVES = (4, 12, 24, 48), (-8, -4, -2, -1, 0, 1, 3)
+PILOT_COUNTS, PILOT_OCTAVES = (4, 12, 24, 48), (-4, -2, -1, 0, 1, 3)
 
 
 class Real:
@@ -54,7 +54,7 @@ class Real:
         return self.workspace.store
 
     def trained(self, wanted: Sequence[Dictionary.Config], steps: int = TRAIN.steps) -> list[Dictionary]:
-        """Dictionaries of these settings, on one stream; those that learn nothing after a fit are fitted once a seed, whatever the dial."""
+        """Dictionaries of these settings, on one stream; what learns nothing is fitted once a seed, and the dial does not change it."""
         arms = {str(place): settings.build() for place, settings in enumerate(wanted)}
         if any(dictionary.learns() for dictionary in arms.values()):
             for _ in train(arms, self.store, TRAIN.revised({"steps": steps})):

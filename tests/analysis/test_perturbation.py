@@ -114,9 +114,10 @@ def test_random_directions_do_a_fifth_at_most_with_as_many_latents_as_the_oracle
 
 
 def test_at_a_number_of_their_own_random_directions_do_more(in_superposition):
-    """Twenty random latents hold most of an activation of 64 dimensions: that N must be set beforehand, as the tasks do."""
-    (_, known), (_, chance) = in_superposition
-    assert 0.3 * known.score <= chance.score <= 0.5 * known.score
+    """At their best N they get 0.45 of the oracle's SCR and 0.86 of its TPP here, so that N must be set beforehand, as the tasks do."""
+    (tpp, scr), (chance_tpp, chance_scr) = in_superposition
+    assert 0.3 * scr.score <= chance_scr.score <= 0.5 * scr.score
+    assert 0.75 * tpp.score <= chance_tpp.score <= 0.95 * tpp.score
 
 
 def test_silencing_is_what_decoding_without_the_latents_and_keeping_the_error_gives():

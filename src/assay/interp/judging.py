@@ -1,4 +1,4 @@
-"""What a judge that runs rules says of all latents of a dictionary: every scorer, by the names that results use, and its controls."""
+"""Rules as explanations of all latents of a dictionary: found, run by every scorer, and swapped for the control arm."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from assay.interp.agreement import Agreement
-from assay.interp.judge import Judge, RuleJudge
+from assay.interp.judge import RuleJudge
 from assay.interp.scorers import detection, fuzzing, shuffled
 from assay.interp.search import find_rule
 from assay.interp.windows import LatentWindows, strongest
@@ -27,7 +27,7 @@ class Explained:
 
 
 def explain(windows: LatentWindows, least_f1: float) -> Explained:
-    """The best rule on the windows that explanations are made from, if it reaches F1 there."""
+    """The best rule on the windows that explanations are made from, if its F1 over tokens there is `least_f1` or more."""
     found = find_rule(windows.train)
     text = str(found.rule) if found and found.f1 >= least_f1 else ""
     return Explained(windows, text, found.f1 if found else None)
@@ -39,11 +39,9 @@ def swapped(explained: Sequence[Explained], seed: int) -> list[tuple[str, Latent
     return [(explained[other].text, explained[own].windows) for own, other in enumerate(others)]
 
 
-def run_rules(
-    explained: Sequence[Explained], *, strong: int, seed: int, judge: Judge | None = None
-) -> dict[str, list[Agreement]]:
+def run_rules(explained: Sequence[Explained], *, strong: int, seed: int) -> dict[str, list[Agreement]]:
     """Each scorer's agreement by latent. `*_strong` judge by the `strong` largest quantiles of peaks, and by all silent windows."""
-    judge = judge or RuleJudge()
+    judge = RuleJudge()
     whole = [(each.text, each.windows.test) for each in explained]
     upper = [(text, strongest(windows, strong)) for text, windows in whole]
     return {

@@ -80,7 +80,9 @@ def _descended(rest: Tensor, chosen: Tensor, values: Tensor, taken: Bool[Tensor,
     return (values + size[:, None] * slope).relu()
 
 
-def _nonnegative_least_squares(gram: Tensor, wanted: Tensor, values: Tensor, taken: Bool[Tensor, "B k"]) -> Tensor:
+def _nonnegative_least_squares(
+    gram: Float[Tensor, "B k k"], wanted: Float[Tensor, "B k"], values: Float[Tensor, "B k"], taken: Bool[Tensor, "B k"]
+) -> Float[Tensor, "B k"]:
     """min_{f >= 0} ||x - f D||^2 on the atoms taken, from the best f of all but the last (Lawson and Hanson 1974), of D D^T and D x.
 
     Atoms whose coefficient would turn negative leave for this step: towards the free optimum as far as f >= 0 allows, and again.

@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from jaxtyping import Float
+from torch import Tensor
+
 from assay import disk
 from assay.config import parse
 from assay.dictionary import Dictionary
@@ -47,9 +50,8 @@ def plan(workspace: Workspace, suite: SuiteName) -> list[Planned]:
         each for name in Task.registry.names() if (each := Task.registry.named(name)).suite == suite or suite == "all"
     ]
     settings = {kind.name: _settings(workspace, kind) for kind in chosen}
-    arms = tried(workspace)
     sample = workspace.store.sample(min(SAMPLE_ROWS, workspace.store.rows))
-    arms |= baselines(workspace.run.evaluate, arms, sample)
+    arms = compared(workspace, sample)
     if len(workspace.sites) != 1:
         raise ConfigError(
             f"tasks at {len(workspace.sites)} sites",
@@ -123,6 +125,12 @@ def _tried_on(task: Task, arm: Dictionary) -> tuple[Scores, str]:
         return task.try_on(arm), ""
     except NotApplicable as reason:
         return Scores({}), str(reason)
+
+
+def compared(workspace: Workspace, sample: Float[Tensor, "N D"]) -> dict[str, Dictionary]:
+    """The arms that tasks try, and the baselines beside them, fitted to the sample. Raises as `tried` and `baselines` do."""
+    arms = tried(workspace)
+    return arms | baselines(workspace.run.evaluate, arms, sample)
 
 
 def tried(workspace: Workspace) -> dict[str, Dictionary]:

@@ -30,8 +30,8 @@ from assay.interp.windows import WindowSettings, find_windows
 from assay.materials.encoder import Encoder, load_encoder
 from assay.task import Bench, Cost, NotApplicable, ScoreKind, Scores, Task
 
-PROMPTS = 100
-"""Tokens that the language judge reads of four prompts with a short explanation, beside the window in each."""
+PROMPTS = 122
+"""Tokens that SmolLM2's tokenizer makes of four prompts with an explanation of twelve: 44 and 44 to detect, 30 and 4 for surprisal."""
 SECONDS_A_REQUEST = 2.0
 """A guess; endpoints differ."""
 
