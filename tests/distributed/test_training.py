@@ -27,7 +27,7 @@ SMALL = {
     "gated": {"sparsity": {"value": 1.5}},
     "gated_anneal": {"sparsity": {"value": 1.5}, "p_end": 0.9},
     "gated_untied": {"sparsity": {"value": 1.5}},
-    "jumprelu": {"sparsity": {"value": 0.3}, "bandwidth": 0.2},
+    "jumprelu": {"sparsity": {"value": 0.3}, "bandwidth": 0.8},
     "p_anneal": {"sparsity": {"value": 1.2}, "p_end": 0.9},
     "relu": {"sparsity": {"value": 1.2}},
     "rescaled_relu": {"sparsity": {"value": 1.2}},

@@ -5,12 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
+from assay.dictionary import Dictionary
+
+ROOT_D = 10**0.5
 BANDWIDTH = 0.4
+"""Where E||x||^2 = 1; the setting is in the units of E||x||^2 = D = 10."""
 
 
 @pytest.fixture
 def jump(build):
-    jump = build("jumprelu", bandwidth=BANDWIDTH)
+    jump = build("jumprelu", bandwidth=BANDWIDTH * ROOT_D)
     with torch.no_grad():
         jump.log_threshold.sub_(0.7)
     return jump
@@ -74,7 +78,7 @@ def test_training_and_inference_agree_at_the_edge_of_the_band(layout, jump, step
 
 def test_a_target_l0_is_approached_by_a_square(layout, build, step, forward, gradients):
     _, z, theta, kernel, _, _ = forward
-    jump = build("jumprelu", bandwidth=BANDWIDTH, target_l0=5.0)
+    jump = build("jumprelu", bandwidth=BANDWIDTH * ROOT_D, target_l0=5.0)
     with torch.no_grad():
         jump.log_threshold.sub_(0.7)
     l0 = (z > theta).double().sum(1).mean()
@@ -82,3 +86,10 @@ def test_a_target_l0_is_approached_by_a_square(layout, build, step, forward, gra
     close(term, (l0 / 5 - 1).square())
     by_l0 = (-kernel / BANDWIDTH / 32).sum(0) * theta
     close(gradients(term, jump)["log_threshold"], 2 * (l0 / 5 - 1) / 5 * by_l0)
+
+
+def test_thresholds_and_band_follow_the_width_of_the_activations():
+    """A pre-activation of isotropic x with E||x||^2 = 1 is 1/sqrt(D) in size: settings count in that."""
+    narrow, wide = (Dictionary.registry.named("jumprelu").Config(d_in=d_in, width=4).build() for d_in in (16, 64))
+    torch.testing.assert_close(narrow.log_threshold.exp(), torch.full((4,), narrow.config.initial_threshold / 4))
+    torch.testing.assert_close(wide.log_threshold.exp() * 2, narrow.log_threshold.exp())

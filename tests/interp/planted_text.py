@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
@@ -67,8 +69,9 @@ def planted_corpus(rules: list[Rule], texts: list[list[str]], seed: int = 0) -> 
 
 def one_latent_a_dimension(width: int) -> Dictionary:
     """Latent i is the value of dimension i, where that is 0.25 or more."""
-    dictionary = JumpReLU(JumpReLU.Config(d_in=width, width=width, initial_threshold=0.25))
+    dictionary = JumpReLU(JumpReLU.Config(d_in=width, width=width))
     with torch.no_grad():
+        dictionary.log_threshold.fill_(math.log(0.25))
         dictionary.encoder.copy_(torch.eye(width))
         dictionary.atoms.copy_(torch.eye(width))
     return dictionary

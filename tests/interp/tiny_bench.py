@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -27,8 +28,9 @@ def tiny_bench(folder: Path) -> Bench:
 def one_latent_a_word(bench: Bench) -> Dictionary:
     """Latent i fires on word i alone: its encoder is row i of the pseudo-inverse of the embedding."""
     embedding = bench.language_model.model.get_input_embeddings().weight.detach()
-    dictionary = JumpReLU(JumpReLU.Config(d_in=32, width=len(embedding), initial_threshold=0.5))
+    dictionary = JumpReLU(JumpReLU.Config(d_in=32, width=len(embedding)))
     with torch.no_grad():
+        dictionary.log_threshold.fill_(math.log(0.5))
         dictionary.encoder.copy_(torch.linalg.pinv(embedding).T)
         dictionary.atoms.copy_(embedding / embedding.norm(dim=-1, keepdim=True))
     return dictionary

@@ -5,6 +5,8 @@ They read planted activations at right angles (`known_planted`), where a linear 
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -77,8 +79,9 @@ def known_dictionaries(planted: Planted, mean: Float[Tensor, " D"] | None = None
 
 
 def _thresholded(encoder: Float[Tensor, "L D"], atoms: Float[Tensor, "L D"], planted: Planted) -> Dictionary:
-    dictionary = JumpReLU(JumpReLU.Config(d_in=planted.width, width=len(atoms), initial_threshold=PRESENT))
+    dictionary = JumpReLU(JumpReLU.Config(d_in=planted.width, width=len(atoms)))
     with torch.no_grad():
+        dictionary.log_threshold.fill_(math.log(PRESENT))
         dictionary.encoder.copy_(encoder)
         dictionary.atoms.copy_(atoms)
         dictionary.mean.copy_(planted.mean)
