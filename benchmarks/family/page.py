@@ -32,9 +32,9 @@ follows from its source, its settings and these results. Add one file to `src/as
 x is a scaled activation: the mean of a sample is taken off, and E||x||² = 1. Losses are summed over the width and averaged over the
 batch. The dial is the one setting that a sweep turns; all others are defaults.
 
-Rows are all that is shown here: a transcoder's target is the row that it reads, a crosscoder has one site, and nobody asks the model
-while `end_to_end` trains, which makes it ReLU. So their rows say that they cost nothing, not what they are for; that is in their claims
-([claims.md](claims.md)) and in the recipes `transcoder`, `crosscoder` and `end_to_end`.
+Each is shown as a plain dictionary here: a transcoder's target is the row that it reads, a crosscoder has one site, and nobody asks the
+model while `end_to_end` trains, which makes it ReLU. What transcoders and crosscoders are for is tried in [claims.md](claims.md);
+recipes `transcoder`, `crosscoder` and `end_to_end` run them at their own work.
 """
 
 
