@@ -2,7 +2,18 @@
 
 from assay.reports.document import Curve, Explanation, Histogram, Report
 from assay.reports.files import read_report, write_report
+from assay.reports.findings import nothing_to_recover
 from assay.reports.outcomes import outcome_table
 from assay.reports.table import text_table
 
-__all__ = ["Curve", "Explanation", "Histogram", "Report", "outcome_table", "read_report", "text_table", "write_report"]
+__all__ = [
+    "Curve",
+    "Explanation",
+    "Histogram",
+    "Report",
+    "nothing_to_recover",
+    "outcome_table",
+    "read_report",
+    "text_table",
+    "write_report",
+]

@@ -67,7 +67,7 @@ def limits(records: Sequence[Record]) -> list[str]:
     """What a reader must not conclude from these records."""
     groups = families(records)
     found = [_about_tokens(records)] if records else []
-    found += [_saturation(records)] if _saturation(records) else []
+    found += [said for said in (_saturation(records), nothing_to_recover(records)) if said]
     if any(len(group.points("l0")) > 1 for group in groups):
         found.append("Values between measured points are read off straight lines in log L0; nothing is extrapolated.")
     if records and max(len(group.seeds) for group in groups) == 1:
@@ -81,6 +81,21 @@ def limits(records: Sequence[Record]) -> list[str]:
     if len({record.width for record in records}) > 1:
         found.append("The dictionaries differ in width, so a difference between them need not come from their kind.")
     return found
+
+
+def nothing_to_recover(records: Sequence[Record]) -> str:
+    """Why loss recovered is missing, where ablation does not raise the loss."""
+    for record in records:
+        clean = record.values.get("ce_clean")
+        ablated = {name: record.values.get(f"ce_{name}") for name in ("zero", "mean")}
+        harmless = [name for name, ce in ablated.items() if clean is not None and ce is not None and ce <= clean]
+        if clean is not None and harmless:
+            names, figures = " and ".join(harmless), " and ".join(number(ablated[name] or 0.0, 3) for name in harmless)
+            return (
+                f"There is no loss to recover: with {names} ablation of this site the model predicts no worse "
+                f"(cross-entropy {figures}, and {number(clean, 3)} as it is)."
+            )
+    return ""
 
 
 def _compare(first: Family, second: Family) -> list[str]:
