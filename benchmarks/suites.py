@@ -2,6 +2,7 @@
 
     python -m benchmarks.suites runs/demo gated-0.2                                 all tasks; the run's folder names the result
     python -m benchmarks.suites runs/resid gated-0.22-s0 relu-0.2-s0 --suite interp --name pareto
+    python -m benchmarks.suites runs/demo gated-0.2 --suite interp --name judges --set suites.tasks.autointerp.language=true
     python -m benchmarks.suites page                                                the page, nothing measured
 
 What the folder holds already is not done again; then the seconds of the whole are not known, and not kept.
@@ -35,17 +36,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("arms", nargs="*")
     parser.add_argument("--suite", default="all", choices=["probing", "interp", "all"])
     parser.add_argument("--name", default="")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="settings to change; repeatable"
+    )
     chosen = parser.parse_args(arguments)
     if chosen.run != "page":
-        measure(Path(chosen.run), chosen.arms, chosen.suite, chosen.name or Path(chosen.run).name)
+        measure(Path(chosen.run), chosen.arms, chosen.suite, chosen.name or Path(chosen.run).name, chosen.set)
     suites_page.write()
     return 0
 
 
-def measure(run: Path, arms: Sequence[str], suite: str, name: str) -> None:
+def measure(run: Path, arms: Sequence[str], suite: str, name: str, changes: Sequence[str] = ()) -> None:
     """Try the arms on a suite, and keep what came out."""
     before = read_measurements(run)
-    command = ["evaluate", str(run), "--suite", suite, "--set", f"suites.arms={json.dumps(list(arms))}"]
+    changed = [word for change in changes for word in ("--set", change)]
+    command = ["evaluate", str(run), "--suite", suite, "--set", f"suites.arms={json.dumps(list(arms))}", *changed]
     started = time.perf_counter()
     subprocess.run([sys.executable, "-m", "assay", *command], check=True)
     seconds = time.perf_counter() - started
@@ -54,7 +59,7 @@ def measure(run: Path, arms: Sequence[str], suite: str, name: str) -> None:
     tried = compared(workspace, workspace.store.sample(SAMPLE_ROWS))
     outcomes = [each for each in measured.outcomes if each.arm in tried] if measured else []
     fresh = not before or not before.outcomes
-    asked = [f"runs/{run.name}", *arms, "--suite", suite, "--name", name]  # not where the folder is
+    asked = [f"runs/{run.name}", *arms, "--suite", suite, "--name", name, *changed]  # not where the folder is
     result = {
         "meta": {
             **results.describe("benchmarks.suites", asked),
