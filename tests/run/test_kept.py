@@ -43,6 +43,13 @@ def test_curves_leave_out_steps_where_something_is_undefined(tmp_path):
     assert curves["b"].dead_fraction == (0.1, 0.1)
 
 
+def test_what_learns_nothing_has_no_course(tmp_path):
+    log(tmp_path, logged(1, a=ARM, pca={**ARM, "dead": None}), logged(2, a=ARM, pca={**ARM, "dead": None}))
+    curves = kept.read_curves(tmp_path)
+    assert list(curves) == ["a"]
+    assert curves["a"].step == (1, 2)
+
+
 @pytest.mark.parametrize(
     "lines",
     [

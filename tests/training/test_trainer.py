@@ -339,3 +339,17 @@ def test_two_trainings_in_one_folder_are_refused(tmp_path: Path) -> None:
         next(train(arms(), store(), settings(), folder=tmp_path))
     first.close()
     finish(tmp_path)
+
+
+def test_what_learns_nothing_is_looked_at_in_logged_steps_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The codes of a baseline such as NMF may cost more than a step of all others; its neighbours end as they would without it."""
+    baseline, beside = Dictionary.registry.named("pca").Config(d_in=16, k=4).build(), fitted()
+    asked, losses = [], baseline.losses
+    monkeypatch.setattr(baseline, "losses", lambda step: asked.append(step.progress) or losses(step))
+    progress = list(train({"pca": baseline, "gated": beside}, store(), settings(40)))
+    assert asked == [step / 40 for step in (4, 9, 14, 19, 24, 29, 34, 39)]
+    assert [now.arms["pca"].dead for now in progress] == [None] * 8
+    assert progress[-1].arms["pca"].explained_variance > 0.3
+    alone = fitted()
+    list(train({"gated": alone}, store(), settings(40)))
+    assert torch.equal(beside.atoms, alone.atoms)

@@ -76,7 +76,7 @@ def watch(progress: Iterable[Progress], steps: int) -> None:
             rate = now.rows_read / max(now.seconds, 1e-9)
             left = _clock((steps - now.step) * (now.tokens / now.step) / max(rate, 1e-9))
             arms = "\n  ".join(
-                f"{name} loss {_number(arm.loss)} L0 {arm.l0:.1f} EV {_number(arm.explained_variance)} dead {arm.dead:.1%}"
+                f"{name} loss {_number(arm.loss)} L0 {arm.l0:.1f} EV {_number(arm.explained_variance)} dead {_share(arm.dead)}"
                 for name, arm in now.arms.items()
             )
             speed = f"{rate:,.0f} tokens/s, {left} left, waiting for data {now.waiting:.0%}"
@@ -85,6 +85,10 @@ def watch(progress: Iterable[Progress], steps: int) -> None:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
 
 
 def _clock(seconds: float) -> str:

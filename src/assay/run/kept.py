@@ -64,7 +64,7 @@ class _Arm(Config):
     terms: dict[str, float | None]
     l0: Number
     explained_variance: Number | None
-    dead: Number
+    dead: Number | None
     nonfinite: int
 
     def is_defined(self) -> bool:
@@ -100,14 +100,15 @@ def read_timings(folder: Path) -> dict[str, float]:
 
 
 def read_curves(folder: Path) -> dict[str, Curve]:
-    """The course of each arm's training, at the steps where everything is defined. Raises CorruptData."""
+    """The course of each arm that learns, at the steps where everything is defined. Raises CorruptData."""
     path = folder / TRAINING / LOG
     logged = [_checked(_Logged, line, path) for line in disk.read_lines(path)]
     logged = [line for line in logged if all(arm.is_defined() for arm in line.arms.values())]
     names = logged[-1].arms if logged else {}
     if any(line.arms.keys() != names.keys() for line in logged):
         raise _damaged(path, f"{path} holds lines of different arms", "the same in each")
-    return {name: _curve([(line, line.arms[name]) for line in logged]) for name in names}
+    learning = [name for name in names if logged[-1].arms[name].dead is not None]
+    return {name: _curve([(line, line.arms[name]) for line in logged]) for name in learning}
 
 
 def _curve(course: list[tuple[_Logged, _Arm]]) -> Curve:
@@ -116,7 +117,7 @@ def _curve(course: list[tuple[_Logged, _Arm]]) -> Curve:
         tokens=tuple(line.tokens for line, _ in course),
         l0=tuple(arm.l0 for _, arm in course),
         explained_variance=tuple(arm.explained_variance or 0.0 for _, arm in course),
-        dead_fraction=tuple(arm.dead for _, arm in course),
+        dead_fraction=tuple(arm.dead or 0.0 for _, arm in course),
         loss=tuple(arm.loss or 0.0 for _, arm in course),
     )
 

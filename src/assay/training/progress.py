@@ -18,8 +18,8 @@ class Measured:
     """Mean active latents a row."""
     explained_variance: float | None
     """1 - error / variance, on this batch; None too where the batch does not vary."""
-    dead: float
-    """Share of latents silent for the window."""
+    dead: float | None
+    """Share of latents silent for the window; None for a dictionary that learns nothing, which is looked at in logged steps alone."""
     nonfinite: int = 0
     """Steps so far whose loss was not finite."""
 

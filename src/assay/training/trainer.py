@@ -127,7 +127,6 @@ class Trainee:
     def learn(self, result: Pass, loss: Float[Tensor, ""], learning_rate: float) -> None:
         """Backward pass and update."""
         if not self.dictionary.learns():
-            self.dead.update(result)
             return
         with self.optimizer.gathering():
             loss.backward()
@@ -154,7 +153,7 @@ class Trainee:
             terms={name: _finite(term) for name, term in zip(result.terms, terms, strict=True)},
             l0=l0,
             explained_variance=_finite(explained_variance(result, step.target)),
-            dead=self.dead.mask().float().mean().item(),
+            dead=self.dead.mask().float().mean().item() if self.dictionary.learns() else None,
             nonfinite=self.nonfinite,
         )
 
@@ -253,6 +252,8 @@ def _train(
         arms: dict[str, Measured] = {}
         scaled: dict[str, tuple[Tensor, Tensor]] = {}
         for name, trainee in trainees.items():
+            if not (logged or trainee.dictionary.learns()):
+                continue  # a baseline is what it started as: its codes may cost more than a step of all others
             if (leader := leaders[name]) not in scaled:
                 scaled[leader] = trainee.dictionary.scaled_pair(activations.to(trainee.dictionary.atoms.device))
             x, target = scaled[leader]
