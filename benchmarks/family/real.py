@@ -54,19 +54,10 @@ class Real:
         return self.workspace.store
 
     def trained(self, wanted: Sequence[Dictionary.Config], steps: int = TRAIN.steps) -> list[Dictionary]:
-        """Dictionaries of these settings, on one stream; what learns nothing is fitted once a seed, and the dial does not change it."""
+        """Dictionaries of these settings, on one stream."""
         arms = {str(place): settings.build() for place, settings in enumerate(wanted)}
-        if any(dictionary.learns() for dictionary in arms.values()):
-            for _ in train(arms, self.store, TRAIN.revised({"steps": steps})):
-                pass
-            return list(arms.values())
-        sample, fits = self.store.sample(TRAIN.sample_rows), dict[int, Dictionary]()
-        for dictionary in arms.values():
-            if fit := fits.get(dictionary.config.seed):
-                dictionary.load_state_dict(fit.state_dict())
-            else:
-                dictionary.start(sample)
-                fits[dictionary.config.seed] = dictionary
+        for _ in train(arms, self.store, TRAIN.revised({"steps": steps})):
+            pass
         return list(arms.values())
 
     @torch.no_grad()

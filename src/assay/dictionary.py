@@ -187,7 +187,7 @@ class Dictionary(nn.Module, ABC):
         """Codes, reconstruction and unweighted loss terms: one term for each `Weight` in the settings."""
 
     def start_from(self, x: Float[Tensor, "B D"]) -> None:
-        """Set parameters from a sample of scaled activations, once, before training."""
+        """Set parameters from a sample of scaled activations, once, before training. What learns nothing starts whatever its dial."""
 
     def after_step(self, result: Pass) -> None:
         """Learn from a training step what no gradient teaches, such as a threshold's running mean."""

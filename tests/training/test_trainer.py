@@ -353,3 +353,23 @@ def test_what_learns_nothing_is_looked_at_in_logged_steps_alone(monkeypatch: pyt
     alone = fitted()
     list(train({"gated": alone}, store(), settings(40)))
     assert torch.equal(beside.atoms, alone.atoms)
+
+
+def test_a_baseline_is_fitted_once_for_all_places_of_its_dial() -> None:
+    variant = Dictionary.registry.named("ica")
+    made = {f"{k}-{seed}": variant.Config(d_in=16, k=k, seed=seed).build() for seed in (0, 1) for k in (2, 4)}
+    list(train(made, store(), settings(1)))
+    for seed in (0, 1):
+        alone = variant.Config(d_in=16, k=4, seed=seed).build()
+        list(train({"alone": alone}, store(), settings(1)))
+        assert all(torch.equal(made[f"{k}-{seed}"].encoder, alone.encoder) for k in (2, 4))
+    assert not torch.equal(made["2-0"].encoder, made["2-1"].encoder)
+
+
+def test_the_sample_is_fitted_once_and_settings_that_change_the_fit_fit_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    variant, fits = Dictionary.registry.named("ica"), []
+    start = variant.start_from
+    monkeypatch.setattr(variant, "start_from", lambda self, x: fits.append(self.config) or start(self, x))
+    configs = [variant.Config(d_in=16, k=k, width=width) for k in (2, 4, 12) for width in (8, 16) if k <= width]
+    list(train({str(place): config.build() for place, config in enumerate(configs)}, store(), settings(1)))
+    assert fits == configs[:2]

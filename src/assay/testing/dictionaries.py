@@ -258,6 +258,18 @@ def check_is_deterministic(build: Build) -> None:
     same_bits({"output": dictionary(x)}, {"output": dictionary(x)}, "the same input gives the same bits")
 
 
+def check_a_baseline_starts_whatever_its_dial(build: Build) -> None:
+    """What learns nothing starts the same at each place of its dial: a sweep fits it once."""
+    first = started(build)
+    if first.learns():
+        return
+    for dial in dial_values(first):
+        settings = first.config.revised({first.config.dial: dial})
+        same_bits(
+            started(settings.build).state_dict(), first.state_dict(), f"it starts the same at {settings.dial} = {dial}"
+        )
+
+
 def check_encode_changes_nothing(build: Build) -> None:
     """encode leaves parameters, buffers, gradients, its input and the global generator as they were."""
     dictionary = trained(build)

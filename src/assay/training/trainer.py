@@ -27,7 +27,7 @@ from torch import Tensor
 
 from assay import disk, ranks
 from assay.activations.store import ActivationStore
-from assay.config import Config
+from assay.config import Config, set_at
 from assay.dictionary import Dictionary, Pass, Step
 from assay.errors import ConfigError, Diverged, Interrupted
 from assay.lock import writing
@@ -290,13 +290,30 @@ def _train(
 
 
 def _start(fresh: Sequence[Dictionary], sample: Float[Tensor, "N C"]) -> None:
-    """Start new dictionaries from a sample; those that scale it alike share one fit."""
+    """Start new dictionaries from a sample, scaled once where they scale it alike; baselines that differ in the dial alone share a fit."""
     scales: dict[tuple[int, ...], Scale] = {}
+    baselines: list[Dictionary] = []
     for dictionary in fresh:
+        if twin := next((other for other in baselines if _fits_like(other, dictionary)), None):
+            dictionary.load_state_dict(twin.state_dict())
+            continue
+        if not dictionary.learns():
+            baselines.append(dictionary)
         parts = dictionary.config.parts
         if not dictionary.config.maps_to and parts not in scales:
             scales[parts] = Scale.of(sample, parts)
         dictionary.start(sample.to(dictionary.atoms.device), None if dictionary.config.maps_to else scales[parts])
+
+
+def _fits_like(baseline: Dictionary, other: Dictionary) -> bool:
+    """Whether both are one baseline, but for the dial."""
+    return type(baseline) is type(other) and _but_for_dial(baseline.config) == _but_for_dial(other.config)
+
+
+def _but_for_dial(settings: Dictionary.Config) -> dict[str, Any]:
+    data = settings.resolved()
+    set_at(data, settings.dial, None)
+    return data
 
 
 def _identity(trainees: Mapping[str, Trainee], config: TrainConfig, store: ActivationStore) -> dict[str, Any]:
