@@ -159,7 +159,8 @@ def _settings(variant: type[Dictionary]) -> str:
         else:
             shown = f"{default:,}" if isinstance(default, int) and not isinstance(default, bool) else str(default)
         dial = " (the dial)" if variant.Config.dial.partition(".")[0] == name else ""
-        lines.append(f"| `{name}`{dial} | {shown} | {' '.join((field.description or '').split())} |")
+        meaning = _escaped(" ".join((field.description or "").split()))
+        lines.append(f"| `{name}`{dial} | {shown} | {meaning} |")
     return "\n".join(lines)
 
 

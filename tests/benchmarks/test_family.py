@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 
 import pytest
-import torch
 
 from assay.dictionary import Dictionary
 from benchmarks import results
@@ -29,18 +28,6 @@ def test_dials_are_found_for_an_l0():
 
 def test_an_l0_that_falls_again_at_small_penalties_does_not_mislead():
     assert dials_for([10.0], {0.001: 9.0, 0.1: 100.0, 1.0: 1.0}, whole=False) == [pytest.approx(0.3162, abs=1e-4)]
-
-
-@pytest.mark.parametrize("name", Dictionary.registry.names())
-def test_what_is_fitted_and_learns_nothing_is_the_same_whatever_its_dial(name):
-    settings = Dictionary.registry.named(name).Config().resized(d_in=6, width=12)
-    if settings.build().learns():
-        pytest.skip("it learns")
-    sample = torch.randn(64, 6, generator=torch.Generator().manual_seed(0))
-    fits = [settings.revised({settings.dial: dial}).build() for dial in grid(settings, counts=(2, 5))]
-    for fit in fits:
-        fit.start(sample)
-    assert all(torch.equal(tensor, fits[1].state_dict()[key]) for key, tensor in fits[0].state_dict().items())
 
 
 def test_a_grid_counts_latents_or_scales_the_default():

@@ -214,3 +214,14 @@ def test_the_style_sheet_knows_every_class_of_shade_and_colour(report: Report) -
     style = render(report).split("<style>")[1].split("</style>")[0]
     assert all(f".h{step} {{" in style for step in range(1, 21))
     assert all(f".v{colour} {{" in style for colour in range(7))
+
+
+def test_the_course_of_training_names_those_alone_that_have_one(report: Report) -> None:
+    learning = {arm: curve for arm, curve in report.curves.items() if arm.startswith("gated")}
+    (legend,) = re.findall(
+        r'id="training".*?<p class="legend">(.*?)</p>',
+        render(report.model_copy(update={"curves": learning})),
+        re.DOTALL,
+    )
+    assert len(re.findall("<span", legend)) == 1
+    assert "Gated" in legend

@@ -43,6 +43,7 @@ def render(report: Report) -> str:
         limits=findings.limits(report.records) + _about_latents(report),
         tried=tried(report.outcomes) if report.outcomes else None,
         frontiers=_frontiers(report, groups),
+        trained=[group for group in groups if any(arm in report.curves for arm in group.arms)],
         curves=_curves(report, groups),
         densities=_densities(report, groups),
         latents=[_card(latent, groups) for latent in report.latents],
