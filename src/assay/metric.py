@@ -142,8 +142,3 @@ class Summed(Metric, abstract=True):
 def quotient(numerator: Tensor, denominator: Tensor) -> Tensor:
     """Entry by entry; NaN where the denominator is zero or NaN."""
     return torch.where(denominator != 0, numerator / denominator, torch.nan)
-
-
-def recovered(ablated: Tensor, spliced: Tensor, clean: Tensor) -> Tensor:
-    """(ablated - spliced) / (ablated - clean), entry by entry; NaN where ablation does not raise the loss: nothing is there to recover."""
-    return torch.where(ablated > clean, quotient(ablated - spliced, ablated - clean), torch.nan)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from assay.record import Record
-from assay.reports.findings import key_figures, limits, nothing_to_recover, sentences
+from assay.reports.findings import key_figures, limits, no_loss_to_recover, sentences
 
 MakeRecord = Callable[..., Record]
 Points = Sequence[tuple[float, float]]
@@ -150,13 +150,13 @@ def test_limits_follow_from_the_records(make_record: MakeRecord) -> None:
     assert limits([]) == []
 
 
-def test_where_ablation_costs_nothing_there_is_no_loss_to_recover(make_record: MakeRecord) -> None:
+def test_where_ablation_costs_nothing_loss_recovered_says_nothing(make_record: MakeRecord) -> None:
     helped = make_record("gated", 0.1, 20.0, ce_clean=10.818, ce_zero=10.806, ce_mean=10.811)
-    said = nothing_to_recover([helped])
+    said = no_loss_to_recover([helped])
     assert said in limits([helped])
     assert "with zero and mean ablation of this site the model predicts no worse" in said
     assert "(cross-entropy 10.806 and 10.811, and 10.818 as it is)" in said
-    assert nothing_to_recover([make_record("gated", 0.1, 20.0, ce_clean=3.0, ce_zero=11.0, ce_mean=6.0)]) == ""
-    assert "with mean ablation" in nothing_to_recover(
+    assert no_loss_to_recover([make_record("gated", 0.1, 20.0, ce_clean=3.0, ce_zero=11.0, ce_mean=6.0)]) == ""
+    assert "with mean ablation" in no_loss_to_recover(
         [make_record("gated", 0.1, 20.0, ce_clean=3.0, ce_zero=11.0, ce_mean=3.0)]
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from assay.cli.arguments import Changes, Folder, RunName, Switch, open_run, print_comparisons, print_json
 from assay.cli.live import counting, note
 from assay.cli.shortage import advised
-from assay.reports import nothing_to_recover, outcome_table, text_table
+from assay.reports import no_loss_to_recover, outcome_table, text_table
 from assay.run import kept, stages, suites
 from assay.run.needs.estimate import estimate, say
 from assay.run.suites import SuiteName
@@ -51,8 +51,8 @@ def run(
         return 0
     if suite in ("core", "all"):
         print(text_table(measured.records, baselines=measured.baselines))
-        if missing := nothing_to_recover(measured.records):
-            print(missing)
+        if warning := no_loss_to_recover(measured.records):
+            print(warning)
         print_comparisons(workspace.folder)
     if suite != "core":
         print(outcome_table(measured.outcomes))

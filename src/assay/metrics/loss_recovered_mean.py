@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from assay.metric import Predictions, Summed, recovered
+from assay.metric import Predictions, Summed, quotient
 
 
 class LossRecoveredMean(
@@ -14,7 +14,7 @@ class LossRecoveredMean(
     """(CE_mean - CE_spliced) / (CE_mean - CE_clean), activations ablated by their mean
 
     A dictionary that does worse than the mean activation scores below 0.
-    Not defined where ablation costs nothing, or helps. Source: arXiv:2404.16014.
+    Not defined when ablation costs nothing. Source: arXiv:2404.16014.
     """
 
     def parts(self, batch: Predictions) -> Tensor:
@@ -22,4 +22,4 @@ class LossRecoveredMean(
 
     @staticmethod
     def of(sums: Tensor) -> Tensor:
-        return recovered(sums[..., 0], sums[..., 1], sums[..., 2])
+        return quotient(sums[..., 0] - sums[..., 1], sums[..., 0] - sums[..., 2])

@@ -2,7 +2,7 @@
 
 from assay.reports.document import Curve, Explanation, Histogram, Report
 from assay.reports.files import read_report, write_report
-from assay.reports.findings import nothing_to_recover
+from assay.reports.findings import no_loss_to_recover
 from assay.reports.outcomes import outcome_table
 from assay.reports.table import text_table
 
@@ -11,7 +11,7 @@ __all__ = [
     "Explanation",
     "Histogram",
     "Report",
-    "nothing_to_recover",
+    "no_loss_to_recover",
     "outcome_table",
     "read_report",
     "text_table",

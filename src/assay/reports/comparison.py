@@ -26,7 +26,7 @@ from assay.reports.quantities import EXPLAINED, L0, LOSS_MEAN, LOSS_ZERO
 from assay.reports.tried import Matched, compare_tasks
 
 LEADING = (LOSS_ZERO.key, LOSS_MEAN.key, EXPLAINED.key)
-"""Of these, higher being better, the first that is defined for both sides decides about dominance and about the ratio of L0."""
+"""Of these, higher being better, the first that both sides have decides about dominance and about the ratio of L0."""
 PLACES, VALUES = 33, 17
 """L0 at which dominance is looked for, and values at which L0 is compared."""
 
@@ -131,7 +131,7 @@ def compare(first: Side, second: Side, drawing: Drawing = Drawing()) -> Comparis
     bounds = common([line.l0_range() for line in lines])
     l0 = middle(bounds) if bounds else None
     names = [name for name in first.metrics() if name in second.metrics()]
-    leading = next((name for name in LEADING if name in names and all(line.has(name) for line in lines)), None)
+    leading = next((name for name in LEADING if name in names), None)
     return Comparison(
         first=first.label,
         second=second.label,
@@ -167,10 +167,6 @@ class _Lines:
         if all(len(points) == 1 for points in self.log_l0):
             low = high = sum(float(points[0, 0]) for points in self.log_l0) / len(ends)
         return math.exp(low), math.exp(high)
-
-    def has(self, metric: str) -> bool:
-        """Whether the metric is defined at each point that was measured."""
-        return all(bool(self._of_seed(metric, seed)[:, 0].isfinite().all()) for seed in self.side.seeds)
 
     def at(self, log_l0: Float[Tensor, " M"] | None, metric: str) -> Float[Tensor, "M R"]:
         """The metric at some L0 in each draw: the mean over the seeds that were drawn. Without an L0, over all points as they are."""

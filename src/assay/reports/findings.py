@@ -67,7 +67,7 @@ def limits(records: Sequence[Record]) -> list[str]:
     """What a reader must not conclude from these records."""
     groups = families(records)
     found = [_about_tokens(records)] if records else []
-    found += [said for said in (_saturation(records), nothing_to_recover(records)) if said]
+    found += [said for said in (_saturation(records), no_loss_to_recover(records)) if said]
     if any(len(group.points("l0")) > 1 for group in groups):
         found.append("Values between measured points are read off straight lines in log L0; nothing is extrapolated.")
     if records and max(len(group.seeds) for group in groups) == 1:
@@ -83,8 +83,8 @@ def limits(records: Sequence[Record]) -> list[str]:
     return found
 
 
-def nothing_to_recover(records: Sequence[Record]) -> str:
-    """Why loss recovered is missing, where ablation does not raise the loss."""
+def no_loss_to_recover(records: Sequence[Record]) -> str:
+    """A warning where ablation does not raise the loss: a share of that is noise with a sign."""
     for record in records:
         clean = record.values.get("ce_clean")
         ablated = {name: record.values.get(f"ce_{name}") for name in ("zero", "mean")}
@@ -92,7 +92,7 @@ def nothing_to_recover(records: Sequence[Record]) -> str:
         if clean is not None and harmless:
             names, figures = " and ".join(harmless), " and ".join(number(ablated[name] or 0.0, 3) for name in harmless)
             return (
-                f"There is no loss to recover: with {names} ablation of this site the model predicts no worse "
+                f"Loss recovered says nothing here: with {names} ablation of this site the model predicts no worse "
                 f"(cross-entropy {figures}, and {number(clean, 3)} as it is)."
             )
     return ""

@@ -166,10 +166,10 @@ def _rehearsed(settings: Dictionary.Config, train: TrainConfig, small: Shape, di
 
 
 def _take(settings: Dictionary.Config, train: TrainConfig, shape: Shape, dies: bool, seed: int) -> Take:
-    """Count one start and one step. Rows are as large in each dimension as real ones, so that as many latents fire."""
+    """Count one start and one step. Rows are as long as real ones, E||x||^2 = 1, so that as many latents fire: thresholds count in that."""
     generator = torch.Generator().manual_seed(seed)
     resized = settings.resized(d_in=shape.depth, width=shape.latents)
-    rows = torch.randn(shape.rows, resized.columns, generator=generator) / math.sqrt(settings.d_in)
+    rows = torch.randn(shape.rows, resized.columns, generator=generator) / math.sqrt(shape.depth)
     x, target = rows[:, : shape.depth], rows[:, resized.columns - resized.d_out :]
     unscaled = Scale(torch.zeros(shape.depth), torch.ones(()))
     with Tally() as tally:
