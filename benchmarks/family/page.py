@@ -33,8 +33,8 @@ x is a scaled activation: the mean of a sample is taken off, and E||x||² = 1. L
 batch. The dial is the one setting that a sweep turns; all others are defaults.
 
 Each is shown as a plain dictionary here: a transcoder's target is the row that it reads, a crosscoder has one site, and nobody asks the
-model while `end_to_end` trains, which makes it ReLU. What transcoders and crosscoders are for is tried in [claims.md](claims.md);
-recipes `transcoder`, `crosscoder` and `end_to_end` run them at their own work.
+model while `end_to_end` trains, which makes it ReLU. What they are for is tried in [claims.md](claims.md), and recipes `transcoder`,
+`crosscoder` and `end_to_end` run them at their own work.
 """
 
 

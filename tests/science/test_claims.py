@@ -26,7 +26,7 @@ def test_every_claim_was_tried():
 
 
 @pytest.mark.complete
-@pytest.mark.parametrize("recipe", ["gated_ablations", "sign_aware", "elastic_net"])
+@pytest.mark.parametrize("recipe", ["gated_ablations", "sign_aware", "elastic_net", "end_to_end"])
 def test_the_readings_that_are_promised_were_made(recipe):
     reader = language.readers()[recipe]
     read = {(row["trial"], row["claim"], row["metric"], row["target"], row["setting"]) for row in language.rows()}
