@@ -15,7 +15,7 @@ SECTION, KEY = "13.9 End-to-end", "loss_recovered_zero"
 @reading(
     "end_to_end",
     "SmolLM2-135M, residual stream after block 25; 150 steps of 8 contexts of 64 tokens, run live; width 1,152; KL alone against "
-    "reconstruction alone (ReLU), L1 in both; three sparsities an arm, compared over the common L0",
+    "reconstruction alone (ReLU), L1 in both, at equal steps, not equal compute; three sparsities an arm, compared over the common L0",
     Claim(SECTION, "end_to_end", "The model loses less at equal L0", "loss recovered over local", ">= 0"),
     Claim(SECTION, "end_to_end", "Fewer than half of the latents are enough for what local recovers", "L0 over that of local", "<= 0.5"),
     Claim(SECTION, "end_to_end", "Reconstructions are further from the activations", "explained variance over local", "<= 0"),

@@ -355,7 +355,7 @@ def test_what_learns_nothing_is_looked_at_in_logged_steps_alone(monkeypatch: pyt
     assert torch.equal(beside.atoms, alone.atoms)
 
 
-def test_a_baseline_is_fitted_once_for_all_places_of_its_dial() -> None:
+def test_a_baseline_starts_at_each_place_of_its_dial_as_it_would_alone() -> None:
     variant = Dictionary.registry.named("ica")
     made = {f"{k}-{seed}": variant.Config(d_in=16, k=k, seed=seed).build() for seed in (0, 1) for k in (2, 4)}
     list(train(made, store(), settings(1)))
@@ -366,7 +366,9 @@ def test_a_baseline_is_fitted_once_for_all_places_of_its_dial() -> None:
     assert not torch.equal(made["2-0"].encoder, made["2-1"].encoder)
 
 
-def test_the_sample_is_fitted_once_and_settings_that_change_the_fit_fit_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_baseline_is_fitted_once_for_all_places_of_its_dial_and_anew_for_another_width(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     variant, fits = Dictionary.registry.named("ica"), []
     start = variant.start_from
     monkeypatch.setattr(variant, "start_from", lambda self, x: fits.append(self.config) or start(self, x))

@@ -29,8 +29,8 @@ class JumpReLU(Dictionary, name="jumprelu", paper="arXiv:2407.14435"):
     `bandwidth` and `initial_threshold` are in the paper's units, where E||x||^2 = D and a pre-activation of isotropic x is 1 in size;
     z, theta and f are in ours, sqrt(D) times smaller. Both are 1.2 and not the paper's 0.001, which is for billions of rows: Adam
     moves t by at most the learning rate a step, so for the first hundreds of steps thresholds stay near where they start, and only
-    entries in the band move them. From 1.2 planted directions are found, and the L0 at which variants are compared on a language
-    model is reached (results below). An L0 that is aimed for is hit in 1,500 steps (claims below).
+    entries in the band move them. From 1.2 planted directions are found, the L0 at which variants are compared on a language model is
+    reached, and an L0 that is aimed for is hit in 1,500 steps (docs/dictionaries/jumprelu.md).
     """
 
     class Config(Dictionary.Config):

@@ -86,14 +86,14 @@ def limits(records: Sequence[Record]) -> list[str]:
 def no_loss_to_recover(records: Sequence[Record]) -> str:
     """A warning where ablation does not raise the loss: a share of that is noise with a sign."""
     for record in records:
-        clean = record.values.get("ce_clean")
-        ablated = {name: record.values.get(f"ce_{name}") for name in ("zero", "mean")}
-        harmless = [name for name, ce in ablated.items() if clean is not None and ce is not None and ce <= clean]
-        if clean is not None and harmless:
-            names, figures = " and ".join(harmless), " and ".join(number(ablated[name] or 0.0, 3) for name in harmless)
+        clean, zero, mean = (record.values.get(key) for key in ("ce_clean", "ce_zero", "ce_mean"))
+        if clean is None:
+            continue
+        harmless = {name: ce for name, ce in (("zero", zero), ("mean", mean)) if ce is not None and ce <= clean}
+        if harmless:
             return (
-                f"Loss recovered says nothing here: with {names} ablation of this site the model predicts no worse "
-                f"(cross-entropy {figures}, and {number(clean, 3)} as it is)."
+                f"Loss recovered says nothing here: with {' and '.join(harmless)} ablation of this site the model predicts no worse "
+                f"(cross-entropy {' and '.join(number(ce, 3) for ce in harmless.values())}, and {number(clean, 3)} as it is)."
             )
     return ""
 
