@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from assay.cli.guard import LOWER
 from assay.errors import OutOfMemory, ran_out_of_memory
 from assay.run import Workspace
-from assay.run.needs.advice import Change, in_words
+from assay.run.needs.apart import advice_apart
 from assay.run.needs.available import give_back
-from assay.run.needs.estimate import advice
-from assay.run.needs.memory import Memory, StageName
+from assay.run.needs.memory import StageName
 
 
 @contextmanager
@@ -25,27 +24,17 @@ def advised(workspace: Workspace, stage: StageName, *, sweep: bool = False) -> I
             raise
         what = str(error).partition("\n")[0] or type(error).__name__
         _let_go(error)
-        raise _out_of_memory(workspace, stage, what, *_advice(workspace, stage, sweep)) from None
+        advice = advice_apart(workspace, stage, sweep=sweep)
+        raise OutOfMemory(
+            f"memory ran out in the stage {stage} of {workspace.folder} ({what})",
+            expected=advice.peak or "enough for this stage",
+            do=f"The cheapest changes: {'; '.join(advice.changes)}." if advice.changes else LOWER,
+        ) from None
 
 
 def _let_go(error: BaseException | None) -> None:
-    """Drop what the frames that the error passed through still hold, or there would be no room to reckon in."""
+    """Drop what the frames that the error passed through still hold, or there would be no room to start a process in."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
     give_back()
-
-
-def _advice(workspace: Workspace, stage: StageName, sweep: bool) -> tuple[Memory | None, list[Change]]:
-    try:
-        return advice(workspace, stage, sweep=sweep)
-    except Exception:  # there may be no room for the estimate either; that memory ran out is what must be said
-        return None, []
-
-
-def _out_of_memory(
-    workspace: Workspace, stage: StageName, what: str, memory: Memory | None, changes: list[Change]
-) -> OutOfMemory:
-    wanted = f"about {in_words(memory.peak.total)}, when {memory.peak.when}" if memory else "enough for this stage"
-    do = f"The cheapest changes: {'; '.join(map(str, changes))}." if changes else LOWER
-    return OutOfMemory(f"memory ran out in the stage {stage} of {workspace.folder} ({what})", expected=wanted, do=do)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -111,19 +110,14 @@ def test_harvest(write, tmp_path: Path) -> None:
 
 
 def test_evaluation(write, tmp_path: Path) -> None:
-    dials = list(range(1, 9))
+    dials = list(range(1, 17))
     case = Case("e", "evaluate", TINY, arms={"topk": arm("topk", 65_536)}, sweep={"topk": dials},
                 settings={"harvest.tokens": 2000, "evaluate.tokens": 100})  # fmt: skip
     path, out = write(case), tmp_path / "out"
     write_tiny_llama(tmp_path)
     assert main(["harvest", str(path), "--out", str(out)]) == 0
     save_untrained(path, out, dials)
-    for room in (220, 190, 260, 170):
-        done = limited(room * MIB, "evaluate", path, "--out", out, transformers=True)
-        if (
-            done.returncode != -signal.SIGABRT
-        ):  # the allocator of tokenizers, which aborts where it is the one that finds no memory
-            break
+    done = limited(300 * MIB, "evaluate", path, "--out", out, transformers=True)
     assert "sweep.topk" in advice(done)
     assert not leftovers(out)
     assert not (out / "evaluation.json").exists()
