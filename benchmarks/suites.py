@@ -16,13 +16,14 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from assay.analysis.bootstrap import Drawing
-from assay.record import Outcome
+from assay.record import Outcome, Record
 from assay.reports.tried import compare_tasks
 from assay.run.kept import read_measurements
 from assay.run.stages import Workspace
@@ -66,6 +67,7 @@ def measure(run: Path, arms: Sequence[str], suite: str, name: str, changes: Sequ
             "recipe": workspace.run.name,
             "machine": outcomes[-1].machine if outcomes else "",
             "seconds": seconds if fresh else None,
+            "l0": l0_of(tried, measured.records if measured else ()),
         },
         **found(outcomes),
     }
@@ -89,6 +91,15 @@ def found(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     ]
     rows = [{**{key: each.resolved()[key] for key in kept}, "side": side_of(each.arm)} for each in outcomes]
     return {"outcomes": rows, "compared": pairs}
+
+
+def l0_of(arms: Iterable[str], records: Sequence[Record]) -> dict[str, float]:
+    """Mean L0 of each side that the run was evaluated with."""
+    found: dict[str, list[float]] = {}
+    for record in records:
+        if record.arm in arms and (l0 := record.values["l0"]) is not None:
+            found.setdefault(side_of(record.arm), []).append(l0)
+    return {side: fmean(each) for side, each in found.items()}
 
 
 def side_of(arm: str) -> str:

@@ -27,9 +27,9 @@ def page(found: Mapping[str, Any]) -> str:
 
 What each score is: [evaluation.md](evaluation.md) and `assay list tasks`. Beside the dictionaries stand random directions
 (`random@L0`) and raw channels (`identity@L0`) with as many active latents. A column of several seeds has their mean. The last
-column is the first one less random directions, with the 95 % interval of drawing anew what a score is the mean of: latents of each
-side apart, texts and questions the same for both. A task that gives a single number has none. `python -m benchmarks.suites` measured
-this and wrote this page.
+columns are the first one less random directions, and less the next dictionary where there is one, with the 95 % interval of drawing
+anew what a score is the mean of, and seeds: a dictionary's own latents and atoms apart, texts, letters and questions the same for both.
+A single number of a single seed has none. `python -m benchmarks.suites` measured this and wrote this page.
 
 {sections}
 """
@@ -40,12 +40,14 @@ def section(name: str, result: Mapping[str, Any]) -> str:
     meta, outcomes = result["meta"], result["outcomes"]
     arms = len({each["arm"] for each in outcomes})
     took = f" All of it took {meta['seconds'] / 60:.1f} minutes for {arms} dictionaries." if meta["seconds"] else ""
+    l0 = ", ".join(f"{side} {number(value, 1)}" for side, value in meta.get("l0", {}).items())
     tasks = list(dict.fromkeys(each["task"] for each in outcomes))
     parts = [of_task(task, [each for each in outcomes if each["task"] == task], result["compared"]) for task in tasks]
     return "\n\n".join(
         [
             f"## {name}",
-            f"Dictionaries of the recipe `{meta['recipe']}`: `{meta['command']}` ({meta['date']}, {meta['machine']}).{took}",
+            f"Dictionaries of the recipe `{meta['recipe']}`: `{meta['command']}` ({meta['date']}, {meta['machine']}).{took}"
+            + (f" Active latents on held-out documents: {l0}." if l0 else ""),
             *parts,
         ]
     )
@@ -56,23 +58,26 @@ def of_task(task: str, outcomes: Sequence[Row], compared: Sequence[Row]) -> str:
     sides: dict[str, list[Row]] = {}
     for each in outcomes:
         sides.setdefault(each["side"], []).append(each)
-    names, chance = list(sides), next((side for side in sides if side.startswith("random@")), None)
+    first, *others = sides
+    trained = [side for side in others if "@" not in side]
+    against = [side for side in others if side.startswith("random@")][:1] + trained[:1]
     seconds = fmean(each["seconds"] for each in outcomes)
     heading = f"### `{task}`\n\n{seconds:.0f} s a dictionary, beside what all share."
     refused = sorted({each["not_applicable"] for each in outcomes if each["not_applicable"]})
     scores = Task.registry.named(task).scores
-    less = {row["metric"]: row["difference"] for row in compared if row["sides"] == [names[0], chance]}
+    less = {(row["sides"][1], row["metric"]): row["difference"] for row in compared if row["sides"][0] == first}
     body = [
         (
             f"`{score}`",
             kind.better,
             *(_mean([each["scores"].get(score) for each in some]) for some in sides.values()),
-            _interval(less.get(f"{task} {score}")),
+            *(_interval(less.get((side, f"{task} {score}"))) for side in against),
         )
         for score, kind in scores.items()
         if any(each["scores"].get(score) is not None for each in outcomes)
     ]
-    head = ("score", "better", *(_headed(side, some) for side, some in sides.items()), f"{names[0]} less random")
+    differences = (f"{first} less {side.partition('@')[0]}" for side in against)
+    head = ("score", "better", *(_headed(side, some) for side, some in sides.items()), *differences)
     return "\n\n".join(
         [heading, *(f"Not applicable: {why}." for why in refused), *([table(head, body)] if body else [])]
     )

@@ -73,8 +73,9 @@ class Outcome(Config):
     """Digest of the task's settings, the dictionary, the model and the text."""
     scores: dict[str, Number | None]
     """By name; None where it is not defined. Empty where the task is not applicable."""
-    items: dict[str, tuple[Number, ...]] = {}
-    """Values of single texts or letters, of scores that are their means: a comparison draws the same ones for both sides."""
+    items: dict[str, tuple[Number | None, ...]] = {}
+    """Values of single texts or letters, of scores that are their means: a comparison draws the same ones for both sides. None where
+    one has no value for this dictionary."""
     own: dict[str, tuple[Number, ...]] = {}
     """Values of single latents, of scores that are their means: a comparison draws each side's apart."""
     not_applicable: str = ""

@@ -6,9 +6,11 @@ Where the model fails what a task takes for granted, the task says why and gives
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any, ClassVar, Literal, TypeAlias, final
 
 from jaxtyping import Float
@@ -24,6 +26,10 @@ from assay.sites import Site
 
 Suite: TypeAlias = Literal["probing", "interp"]
 """What `assay evaluate --suite` calls a group of tasks; `core` is the metrics."""
+
+
+TOLERANCE = 1e-6
+"""Largest difference between a score and the mean of its items."""
 
 
 class NotApplicable(Exception):
@@ -49,7 +55,8 @@ class Scores:
     details: Mapping[str, Any] = field(default_factory=dict)
     """Whatever a reader may ask next (by class, by quantile, by latent), as JSON."""
     items: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    """Values of single items (texts, letters), for scores that are their means and where dictionaries share the items."""
+    """Values of single items (texts, letters), for scores that are their means and where dictionaries share the items; NaN for one that
+    has no value, which the mean leaves out."""
     own: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """Values of the dictionary's own items (its latents), for scores that are their means."""
 
@@ -115,7 +122,10 @@ class Task(ABC):
 
     @final
     def try_on(self, dictionary: Dictionary) -> Scores:
-        """What `score` says of a dictionary that the task can try. Raises NotApplicable, and TypeError for other scores than promised."""
+        """What `score` says of a dictionary that the task can try.
+
+        Raises NotApplicable, and TypeError for other scores than promised, or for items of which a score is not the mean.
+        """
         if self.at_site and dictionary.config.maps_to:
             raise NotApplicable(
                 "the dictionary reconstructs another site than it reads; needed is one whose atoms lie where it reads"
@@ -123,6 +133,10 @@ class Task(ABC):
         found = self.score(dictionary)
         if found.values.keys() != self.scores.keys():
             raise TypeError(f"{self.name} gave {sorted(found.values)}, and promised {sorted(self.scores)}")
+        for score, items in (*found.items.items(), *found.own.items()):
+            mean = fmean(defined) if (defined := [item for item in items if not math.isnan(item)]) else math.nan
+            if math.isnan(mean) != math.isnan(found.values[score]) or abs(mean - found.values[score]) > TOLERANCE:
+                raise TypeError(f"{self.name} gave {score} as {found.values[score]}, and items with a mean of {mean}")
         return found
 
     @abstractmethod

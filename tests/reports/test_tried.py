@@ -15,7 +15,7 @@ DRAWING = Drawing(draws=400)
 def outcome(
     arm: str,
     values: dict[str, float | None],
-    items: dict[str, list[float]] | None = None,
+    items: dict[str, list[float | None]] | None = None,
     own: dict[str, list[float]] | None = None,
     why: str = "",
 ) -> Outcome:
@@ -53,6 +53,34 @@ def test_latents_of_two_dictionaries_are_drawn_apart() -> None:
     assert found.difference.high - found.difference.low == pytest.approx(2 * 1.96 * (0.25 / 300) ** 0.5, rel=0.2)
     (found,) = compare_tasks([*three, outcome("c", {"k1": 0.5})], [fewer], DRAWING)
     assert found.difference.low is None
+
+
+def test_items_without_a_value_are_left_out_of_the_mean() -> None:
+    first, second = (
+        outcome("a", {"k1": 0.75}, {"k1": [0.5, 1.0, None] * 20}),
+        outcome("b", {"k1": 0.5}, {"k1": [0.5] * 60}),
+    )
+    (found,) = compare_tasks([first], [second], DRAWING)
+    assert found.first.low is not None
+    assert 0.6 < found.first.low < 0.75 < found.first.high < 0.9
+    assert (found.second.low, found.second.high) == (0.5, 0.5)
+
+
+def test_seeds_are_drawn_where_a_score_has_no_items() -> None:
+    first = [outcome(f"a-s{seed}", {"k1": 0.6 + seed / 10}) for seed in range(3)]
+    second = [outcome(f"b-s{seed}", {"k1": 0.5 + seed / 10}) for seed in range(3)]
+    (found,) = compare_tasks(first, second, DRAWING)
+    assert (found.first.low, found.first.high) == pytest.approx((0.6, 0.8), abs=0.04)
+    assert (found.difference.low, found.difference.high) == pytest.approx((0.1, 0.1)), "like seeds are drawn together"
+    (found,) = compare_tasks(first, second[:1], DRAWING)
+    assert found.difference.low is None, "one seed says nothing of others"
+
+
+def test_seeds_are_drawn_besides_items() -> None:
+    items = [[0.0] * 30, [1.0] * 30]
+    first = [outcome(f"a-s{seed}", {"k1": each[0]}, {"k1": each}) for seed, each in enumerate(items)]
+    (found,) = compare_tasks(first, [outcome("b", {"k1": 0.5}, {"k1": [0.5] * 30})], DRAWING)
+    assert (found.first.low, found.first.high) == (0.0, 1.0)
 
 
 def test_several_arms_of_a_side_are_meaned_and_undefined_ones_left_out() -> None:

@@ -36,7 +36,8 @@ def two_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
         def score(self, dictionary: Dictionary) -> Scores:
             assert isinstance(self.settings, self.Config)
             CALLS.append("score")
-            return Scores({"latents": self.settings.times * dictionary.config.width}, {"a": 1}, {"latents": [1.0, 2.0]})
+            latents = self.settings.times * dictionary.config.width
+            return Scores({"latents": latents}, {"a": 1}, {"latents": [latents - 1.0, latents + 1.0]})
 
         def cost(self) -> tuple[Cost, Cost]:
             return Cost(to_site=100), Cost(seconds=1.0)

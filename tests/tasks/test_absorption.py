@@ -47,13 +47,13 @@ def bench(tmp_path_factory):
 def test_channels_that_are_letters_absorb_nothing(bench):
     task = Absorption(Absorption.Config(words=20, letters=6), bench)
     task.prepare()
-    scores = task.score(identity(16))
+    scores = task.try_on(identity(16))
     assert list(scores.values) == list(Absorption.scores)
     assert scores.values["main_f1"] > 0.9
     assert scores.values["absorption"] < 0.1
     assert scores.values["full_absorption"] == 0
     assert 1 <= scores.values["main_latents"] <= 3
-    assert scores == task.score(identity(16))
+    assert scores == task.try_on(identity(16))
     assert json.loads(json.dumps(scores.details)) == scores.details
     assert task.cost()[0].to_site > 0
 
@@ -61,7 +61,7 @@ def test_channels_that_are_letters_absorb_nothing(bench):
 def test_a_dictionary_without_latents_has_no_score(bench):
     task = Absorption(Absorption.Config(words=20, letters=6), bench)
     task.prepare()
-    scores = task.score(constant(torch.zeros(16)))
+    scores = task.try_on(constant(torch.zeros(16)))
     assert math.isnan(scores.values["absorption"])
     assert scores.values["main_f1"] == 0
     json.dumps(scores.details, allow_nan=False)

@@ -35,7 +35,7 @@ def task(bench):
 
 
 def test_latents_that_are_words_are_explained(task, bench):
-    found = task.score(one_latent_a_word(bench))
+    found = task.try_on(one_latent_a_word(bench))
     assert found.values["detection"] >= 0.9
     assert found.values["fuzzing"] >= 0.9
     assert found.values["fuzzing_active"] >= 0.9
@@ -50,7 +50,7 @@ def test_latents_that_are_words_are_explained(task, bench):
 
 def test_the_same_dictionary_gets_the_same_scores(task, bench):
     dictionary = one_latent_a_word(bench)
-    first, again = task.score(dictionary), task.score(dictionary)
+    first, again = task.try_on(dictionary), task.try_on(dictionary)
     assert first.details == again.details
     unasked = {
         name for name in AutoInterp.scores if name.startswith(("embedding", "language", "surprisal", "endpoint"))
@@ -77,7 +77,7 @@ def test_judges_that_read_are_asked_where_they_are_wanted(bench, monkeypatch):
     table = {**SETTINGS.resolved(), "language": True, "endpoint": {"url": "https://example.org/v1", "model": "m"}}
     task = AutoInterp(parse(AutoInterp.Config, table, where="here"), bench)
     task.prepare()
-    found = task.score(one_latent_a_word(bench)).values
+    found = task.try_on(one_latent_a_word(bench)).values
     assert found["language_auc"] == found["surprisal_auc"] >= 0.9
     assert abs(found["language_auc_shuffled"] - 0.5) <= 0.05
     assert (found["endpoint_detection"], found["endpoint_fuzzing"]) == (found["detection"], found["fuzzing"])
@@ -103,7 +103,7 @@ def test_an_endpoint_that_is_not_safe_is_refused_before_any_work(bench):
 
 
 def test_a_dictionary_that_never_fires_has_no_scores(task):
-    found = task.score(constant(torch.zeros(32)))
+    found = task.try_on(constant(torch.zeros(32)))
     assert all(math.isnan(found.values[name]) for name in AutoInterp.scores)
     assert found.details["skipped"] == {"dead": 8}
 

@@ -17,9 +17,9 @@ PLANTED = known_planted()
 def scores(dictionary: Dictionary) -> dict[str, float]:
     task = DescriptionLengths(DescriptionLengths.Config(rows=2000), rows_alone(PLANTED.sample(2500, 1)))
     task.prepare()
-    found = task.score(dictionary)
+    found = task.try_on(dictionary)
     assert list(found.values) == list(DescriptionLengths.scores)
-    assert found == task.score(dictionary)
+    assert found == task.try_on(dictionary)
     return dict(found.values)
 
 

@@ -47,11 +47,11 @@ def task() -> MetaStructure:
 
 @pytest.fixture(scope="module")
 def composed(task: MetaStructure) -> Scores:
-    return task.score(with_atoms(sums_of_two()))
+    return task.try_on(with_atoms(sums_of_two()))
 
 
 def test_sums_of_few_score_high_and_independent_atoms_as_random_ones_do(task, composed):
-    composed, independent = composed.values, task.score(with_atoms(directions(ATOMS, 5))).values
+    composed, independent = composed.values, task.try_on(with_atoms(directions(ATOMS, 5))).values
     assert list(composed) == list(MetaStructure.scores)
     assert composed["explained"] > 0.9
     assert independent["explained"] < 0.65
@@ -61,8 +61,8 @@ def test_sums_of_few_score_high_and_independent_atoms_as_random_ones_do(task, co
 
 
 def test_equal_dictionaries_score_equally_whatever_the_length_of_their_atoms(task, composed):
-    assert composed == task.score(with_atoms(sums_of_two()))
-    longer = task.score(with_atoms(sums_of_two(), length=2.0))
+    assert composed == task.try_on(with_atoms(sums_of_two()))
+    longer = task.try_on(with_atoms(sums_of_two(), length=2.0))
     assert longer.values["explained"] == pytest.approx(composed.values["explained"], abs=1e-3)
 
 
@@ -70,11 +70,11 @@ def test_latents_that_never_fire_take_no_part(task, composed):
     dictionary = with_atoms(torch.cat([sums_of_two(), directions(100, 7)]))
     with torch.no_grad():
         dictionary.encoder_bias[ATOMS:] = -100
-    found = task.score(dictionary)
+    found = task.try_on(dictionary)
     assert found.details["atoms"] == ATOMS
     assert found.values["explained"] == pytest.approx(composed.values["explained"])
 
 
 def test_a_dictionary_that_never_fires_gets_no_number(task):
     with pytest.raises(NotApplicable, match="0 of 8 latents fire; needed are 32"):
-        task.score(constant(torch.zeros(D)))
+        task.try_on(constant(torch.zeros(D)))

@@ -46,9 +46,9 @@ def test_shares_are_over_the_pairs_of_all_attributes(tmp_path: Path) -> None:
     sets = [(each, SimpleNamespace(logits=readout(asked))) for each, asked in (pairs(1), pairs(2, 200))]
     task.sets = {"country": sets, "language": sets}  # type: ignore[assignment]
     task.swap, task.known = 1.0, Known((), {}, torch.empty(0, 32))
-    found = task.score(oracle(PLANTED))
+    found = task.try_on(oracle(PLANTED))
     assert found.values["disentanglement"] >= 0.95
     assert found.values["every"] == 1.0
     assert len(found.items["cause"]) + len(found.items["isolation"]) == 2 * 200
     assert all(found.values[name] == fmean(found.items[name]) for name in ("cause", "isolation", "every"))
-    assert task.score(random_directions(PLANTED)).values["disentanglement"] <= 0.6
+    assert task.try_on(random_directions(PLANTED)).values["disentanglement"] <= 0.6

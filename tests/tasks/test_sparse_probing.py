@@ -32,7 +32,7 @@ def test_channels_as_latents_score_what_raw_channels_score(bench):
     task = SparseProbing(SparseProbing.Config(train=100, test=50), bench)
     before = task.cost()[0].shared
     task.prepare()
-    scores = task.score(identity(16))
+    scores = task.try_on(identity(16))
     assert set(scores.values) == set(SparseProbing.scores)
     assert next(iter(SparseProbing.scores)) == "latents_1"
     assert all(0.4 < value <= 1 for value in scores.values.values())
@@ -44,7 +44,7 @@ def test_channels_as_latents_score_what_raw_channels_score(bench):
     assert json.loads(json.dumps(scores.details)) == scores.details
     assert set(scores.details) == {"left_out", "sentiment.sentiment", "newsgroups.group", "jobs.job", "jobs.pronoun"}
     assert set(scores.details["newsgroups.group"]["latents_1"]) == {"fresh", "med", "rotten"}
-    assert scores == task.score(identity(16)), "equal asks, equal answers"
+    assert scores == task.try_on(identity(16)), "equal asks, equal answers"
     assert sum(before.values()) > 0
     assert not task.cost()[0].shared, "what is kept costs nothing"
 
@@ -52,7 +52,7 @@ def test_channels_as_latents_score_what_raw_channels_score(bench):
 def test_a_dictionary_that_says_nothing_scores_chance(bench):
     task = SparseProbing(SparseProbing.Config(train=100, test=50), bench)
     task.prepare()
-    values = task.score(constant(bench.sample.mean(0))).values
+    values = task.try_on(constant(bench.sample.mean(0))).values
     assert all(math.isclose(values[f"latents_{k}"], 0.5) for k in SIZES)
 
 

@@ -43,9 +43,9 @@ def test_it_scores_dictionaries_on_documents_that_training_did_not_see(bench):
     assert 15 < len(retain) < 45
     task.prepare()
     dictionary = Random.Config(d_in=16, width=64, k=3).build()
-    found = task.score(dictionary)
+    found = task.try_on(dictionary)
     assert list(found.values) == list(Unlearning.scores)
-    assert found == task.score(dictionary)
+    assert found == task.try_on(dictionary)
     assert found.details["forget_loss"][0] != found.details["forget_loss"][1]
     assert found.details["tried"]
 
@@ -54,7 +54,7 @@ def test_a_dictionary_that_never_fires_gets_no_number(bench):
     task = Unlearning(SETTINGS, bench)
     task.prepare()
     with pytest.raises(NotApplicable, match="no latent fires"):
-        task.score(constant(torch.zeros(16)))
+        task.try_on(constant(torch.zeros(16)))
 
 
 def test_too_little_text_is_refused(bench):

@@ -20,8 +20,17 @@ class Decomposition:
     """Which meta-latents make each atom, and how strongly."""
     left: Float[Tensor, " L"]
     """||d_i - dhat_i||^2: 1 for a unit atom of which nothing is explained."""
-    explained_variance: float
-    """1 - sum ||d_i - dhat_i||^2 / sum ||d_i - mean d||^2."""
+    spread: float
+    """sum_i ||d_i - mean d||^2."""
+
+    @property
+    def explained_variance(self) -> float:
+        """1 - sum ||d_i - dhat_i||^2 / sum ||d_i - mean d||^2."""
+        return 1 - float(self.left.sum()) / self.spread
+
+    def shares(self) -> Float[Tensor, " L"]:
+        """What explained variance is the mean of, atom by atom: 1 - L ||d_i - dhat_i||^2 / sum_j ||d_j - mean d||^2."""
+        return 1 - len(self.left) * self.left / self.spread
 
     def parts_of(self, latent: int) -> list[tuple[int, float]]:
         """Meta-latents of one atom with their values, strongest first."""
@@ -37,5 +46,4 @@ def decompose(dictionary: Dictionary, meta: Dictionary) -> Decomposition:
     atoms = dictionary.atoms.detach()
     codes = meta.encode(atoms)
     left = (atoms - meta.decode(codes, atoms)).double().square().sum(-1)
-    varies = (atoms - atoms.mean(0)).double().square().sum()
-    return Decomposition(codes, left, 1 - float(left.sum() / varies))
+    return Decomposition(codes, left, float((atoms - atoms.mean(0)).double().square().sum()))

@@ -78,9 +78,9 @@ def scores(name: str, found: Curve, channels: Curve) -> dict[str, float]:
 
 
 def items(name: str, found: Curve) -> dict[str, list[float]]:
-    """What the scores at `HEADLINE` and at the best N are the means of, text by text."""
-    chosen = {name: found.texts.get(HEADLINE, ()), "best": found.texts.get(found.best, ())}
-    return {score: [len(texts) * share for share in texts] for score, texts in chosen.items()}
+    """What these scores but that of raw channels are the means of, text by text."""
+    chosen = {name: HEADLINE, "best": found.best, **{f"{name}_{n}": n for n in OTHERS}}
+    return {score: [len(found.texts[n]) * share for share in found.texts[n]] for score, n in chosen.items()}
 
 
 def by_number(curves: Mapping[str, Curve]) -> dict[str, dict[str, float]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from statistics import fmean
 from typing import TypeAlias
 
 import torch
@@ -19,7 +20,8 @@ CHUNK = 2048
 Change: TypeAlias = Callable[[Tensor], Tensor]
 """Raw rows [N D] in, what takes their place [N D] out."""
 Losses: TypeAlias = Callable[[Sequence[Change]], Tensor]
-"""Mean loss on the forget text and on the retain text, in two halves of each, for each of C changes: [C 2 2], halves last."""
+"""Mean loss in each of K contexts of the forget text and of the retain text, for each of C changes: [C 2 K]. Every other context makes
+one half of a text."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +35,18 @@ class Clamping:
     strength: float
     """c, in each latent's own mean value on the forget rows, since values of different dictionaries have no unit in common."""
     latents: tuple[int, ...]
-    rise: tuple[float, float]
-    """Loss on each half of the forget text, less the clean one, in nats."""
-    rise_retain: tuple[float, float]
+    rise: tuple[float, ...]
+    """Loss in each context of the forget text, less the clean one, in nats."""
+    rise_retain: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Unlearning:
     """Every clamping that was tried."""
 
-    forget_loss: tuple[float, float]
-    retain_loss: tuple[float, float]
+    forget_loss: tuple[float, ...]
+    """Clean, in each context."""
+    retain_loss: tuple[float, ...]
     qualify: int
     """Latents that the largest tau lets through."""
     tried: tuple[Clamping, ...]
@@ -54,17 +57,22 @@ class Unlearning:
 
         None where none does better than leaving the model alone, which is always allowed.
         """
-        most = bound * self.retain_loss[half]
-        allowed = [each for each in self.tried if each.rise_retain[half] <= most and each.rise[half] > 0]
-        return max(allowed, key=lambda each: each.rise[half], default=None)
+        most, rise = bound * fmean(self.retain_loss[half::2]), {each: fmean(each.rise[half::2]) for each in self.tried}
+        allowed = [each for each in self.tried if fmean(each.rise_retain[half::2]) <= most and rise[each] > 0]
+        return max(allowed, key=rise.__getitem__, default=None)
 
-    def rises(self, bound: float) -> tuple[float, float]:
-        """Rise on the forget text, and on the retain text as a share of its loss: each half under the setting that is best by the other."""
-        forgotten, retained = 0.0, 0.0
+    def rises(self, bound: float) -> tuple[list[float], list[float]]:
+        """Of each context, the rise on the forget text, and on the retain text as a share of its half's loss, as they add to a mean.
+
+        Each half is under the setting that is best by the other one, and both halves count alike, whatever their number of contexts.
+        """
+        forgotten, retained = ([0.0] * len(self.forget_loss) for _ in range(2))
         for half in (0, 1):
+            loss = self.retain_loss[half::2]
+            weight = len(self.forget_loss) / (2 * len(loss))
             if found := self.best(1 - half, bound):
-                forgotten += found.rise[half] / 2
-                retained += found.rise_retain[half] / self.retain_loss[half] / 2
+                forgotten[half::2] = [weight * rise for rise in found.rise[half::2]]
+                retained[half::2] = [weight * rise / fmean(loss) for rise in found.rise_retain[half::2]]
         return forgotten, retained
 
 
@@ -96,16 +104,16 @@ def unlearn(
     changes = [clamping(dictionary, latents, -c * mean[list(latents)]) for latents, _, c in settings]
     clean, *changed = losses([lambda x: x, *changes]).double()
     tried = [
-        Clamping(threshold, len(latents), c, latents, *_pairs(after - clean))
+        Clamping(threshold, len(latents), c, latents, *_by_text(after - clean))
         for (latents, threshold, c), after in zip(settings, changed, strict=True)
     ]
-    return Unlearning(*_pairs(clean), len(qualifying(fires, strays, max(thresholds))), tuple(tried))
+    return Unlearning(*_by_text(clean), len(qualifying(fires, strays, max(thresholds))), tuple(tried))
 
 
-def _pairs(losses: Float[Tensor, "2 2"]) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Figures of the forget text's halves, and of the retain text's."""
-    (a, b), (c, d) = losses.tolist()
-    return (a, b), (c, d)
+def _by_text(losses: Float[Tensor, "2 K"]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Figures of the forget text's contexts, and of the retain text's."""
+    forget, retain = losses.tolist()
+    return tuple(forget), tuple(retain)
 
 
 def firing(dictionary: Dictionary, x: Float[Tensor, "N D"]) -> tuple[Float[Tensor, " L"], Float[Tensor, " L"]]:

@@ -28,10 +28,10 @@ class Matched(Config):
 
 
 def compare_tasks(first: Sequence[Outcome], second: Sequence[Outcome], drawing: Drawing) -> tuple[Matched, ...]:
-    """Every score that both sides have; where it is a mean over items, these are drawn anew.
+    """Every score that both sides have; where it is a mean over items, these are drawn anew, and so are the arms (seeds) of a side.
 
-    Items that the sides share are drawn the same for both; those of a dictionary's own, such as its latents, apart. A side that was tried
-    with several arms has their means.
+    Items that the sides share are drawn the same for both; those of a dictionary's own, such as its latents, apart. Arms are drawn in the
+    same places where both sides have as many. A side that was tried with several arms has their means.
     """
     ours, theirs = _scores(first), _scores(second)
     return tuple(_matched(name, ours[name], theirs[name], drawing) for name in ours if name in theirs)
@@ -39,38 +39,42 @@ def compare_tasks(first: Sequence[Outcome], second: Sequence[Outcome], drawing: 
 
 @dataclass(frozen=True)
 class _Score:
-    """A value, and what it is the mean of."""
+    """A value of each arm, and what it is the mean of."""
 
-    value: float
-    items: Tensor | None
-    """Those that dictionaries share, in the mean of the arms."""
+    values: Float[Tensor, " A"]
+    items: Float[Tensor, "A N"] | None
+    """Those that dictionaries share, NaN where one is not defined; None unless every arm has as many."""
     own: tuple[Tensor, ...]
     """Those of each arm's own; none where an arm has none."""
 
+    @property
+    def value(self) -> float:
+        """The mean over arms."""
+        return float(self.values.mean())
+
 
 def _scores(outcomes: Sequence[Outcome]) -> dict[str, _Score]:
-    values: dict[str, list[float]] = {}
-    items: dict[str, list[tuple[float, ...]]] = {}
-    own: dict[str, list[tuple[float, ...]]] = {}
+    found: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         for score, value in outcome.scores.items():
             if value is not None:
-                values.setdefault(f"{outcome.task} {score}", []).append(value)
-                items.setdefault(f"{outcome.task} {score}", []).append(outcome.items.get(score, ()))
-                own.setdefault(f"{outcome.task} {score}", []).append(outcome.own.get(score, ()))
-    return {
-        name: _Score(sum(found) / len(found), _mean(items[name]), _each(own[name])) for name, found in values.items()
-    }
+                found.setdefault(f"{outcome.task} {score}", []).append(outcome)
+    return {name: _score(name.rpartition(" ")[2], arms) for name, arms in found.items()}
 
 
-def _mean(items: Sequence[tuple[float, ...]]) -> Float[Tensor, " N"] | None:
-    if not items[0] or len({len(each) for each in items}) > 1:
-        return None
-    return torch.tensor(items, dtype=torch.float64).mean(0)
+def _score(score: str, arms: Sequence[Outcome]) -> _Score:
+    items = [_tensor(arm.items.get(score, ())) for arm in arms]
+    own = tuple(_tensor(arm.own.get(score, ())) for arm in arms)
+    alike = len(items[0]) and len({len(each) for each in items}) == 1
+    return _Score(
+        _tensor([arm.scores[score] for arm in arms]),
+        torch.stack(items) if alike else None,
+        own if all(map(len, own)) else (),
+    )
 
 
-def _each(own: Sequence[tuple[float, ...]]) -> tuple[Tensor, ...]:
-    return tuple(torch.tensor(each, dtype=torch.float64) for each in own) if all(own) else ()
+def _tensor(values: Sequence[float | None]) -> Float[Tensor, " N"]:
+    return torch.tensor([float("nan") if value is None else value for value in values], dtype=torch.float64)
 
 
 def _matched(name: str, ours: _Score, theirs: _Score, drawing: Drawing) -> Matched:
@@ -87,19 +91,39 @@ def _matched(name: str, ours: _Score, theirs: _Score, drawing: Drawing) -> Match
 
 
 def _drawn(name: str, ours: _Score, theirs: _Score, drawing: Drawing) -> tuple[Tensor, Tensor] | None:
-    """Values of both sides in each draw; None where nothing can be drawn."""
-    if ours.items is not None and theirs.items is not None and len(ours.items) == len(theirs.items):
-        weights = drawing.documents(len(ours.items), name).double()
-        return weights @ ours.items / len(ours.items), weights @ theirs.items / len(theirs.items)
-    if ours.own and theirs.own:
-        return _apart(f"{name} first", ours.own, drawing), _apart(f"{name} second", theirs.own, drawing)
-    return None
+    """Values of both sides in each draw; None where one of them has nothing to draw."""
+    if ours.items is not None and theirs.items is not None and ours.items.shape[1] == theirs.items.shape[1]:
+        weights = drawing.documents(ours.items.shape[1], name)
+        first, second = (_of_drawn_arms(_weighted(weights, side.items), drawing) for side in (ours, theirs))
+    elif ours.own and theirs.own:
+        first, second = (
+            _apart(f"{name} {which}", side.own, drawing) for which, side in zip(SIDES, (ours, theirs), strict=False)
+        )
+    elif min(len(ours.values), len(theirs.values)) > 1:
+        first, second = (_of_drawn_arms(side.values.expand(drawing.draws, -1), drawing) for side in (ours, theirs))
+    else:
+        return None
+    return first, second
+
+
+def _of_drawn_arms(by_arm: Float[Tensor, "R A"], drawing: Drawing) -> Float[Tensor, " R"]:
+    """The mean over as many arms as there are, drawn anew."""
+    return by_arm.gather(1, drawing.seeds(range(by_arm.shape[1]))).mean(1)
+
+
+def _weighted(weights: Float[Tensor, "R N"], items: Float[Tensor, "A N"]) -> Float[Tensor, "R A"]:
+    """Means of the items that are defined."""
+    return weights @ items.nan_to_num().T / (weights @ items.isfinite().double().T)
 
 
 def _apart(purpose: str, own: Sequence[Tensor], drawing: Drawing) -> Float[Tensor, " R"]:
-    """The mean of the arms' means, the items of each arm drawn by itself."""
-    counts = [drawing.documents(len(each), f"{purpose} {place}").double() for place, each in enumerate(own)]
-    return torch.stack([count @ each / len(each) for count, each in zip(counts, own, strict=True)]).mean(0)
+    """The mean over arms that are drawn anew, and the items of each of these by itself, even where an arm is drawn twice."""
+    arms, found = drawing.seeds(range(len(own))), []
+    for place, drawn in enumerate(arms.T):
+        counts = [drawing.documents(len(each), f"{purpose} {place} {arm}") for arm, each in enumerate(own)]
+        means = torch.stack([count @ each / len(each) for count, each in zip(counts, own, strict=True)])
+        found.append(means.gather(0, drawn[None])[0])
+    return torch.stack(found).mean(0)
 
 
 SIDES = ("first", "second", "difference")

@@ -107,8 +107,8 @@ def run_suite(workspace: Workspace, planned: Sequence[Planned], say: Callable[[s
                 task=task.name,
                 arm=name,
                 inputs=part.inputs[name],
-                scores={score: value if math.isfinite(value) else None for score, value in scores.values.items()},
-                items={score: tuple(values) for score, values in scores.items.items()},
+                scores={score: _defined(value) for score, value in scores.values.items()},
+                items={score: tuple(map(_defined, values)) for score, values in scores.items.items()},
                 own={score: tuple(values) for score, values in scores.own.items()},
                 not_applicable=reason,
                 details=dict(scores.details),
@@ -117,6 +117,10 @@ def run_suite(workspace: Workspace, planned: Sequence[Planned], say: Callable[[s
             )
             _keep(workspace, outcome)
             yield outcome
+
+
+def _defined(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _tried_on(task: Task, arm: Dictionary) -> tuple[Scores, str]:

@@ -76,11 +76,11 @@ class Absorption(Task, name="absorption", suite="probing", paper="arXiv:2503.095
     def score(self, dictionary: Dictionary) -> Scores:
         """Find each letter's latents and what others carry."""
         found = self.words.absorption(pool(dictionary, self.rows), raw_atoms(dictionary))
-        values = {
-            "absorption": _mean([each.share for each in found]),
-            "full_absorption": _mean([each.full for each in found]),
-            "main_f1": _mean([each.main_f1 for each in found]),
-            "main_latents": _mean([float(len(each.main)) for each in found]),
+        items = {
+            "absorption": [each.share for each in found],
+            "full_absorption": [each.full for each in found],
+            "main_f1": [each.main_f1 for each in found],
+            "main_latents": [float(len(each.main)) for each in found],
         }
         by_letter = {
             letter: {
@@ -93,7 +93,8 @@ class Absorption(Task, name="absorption", suite="probing", paper="arXiv:2503.095
             }
             for letter, each in zip(self.letters, found, strict=True)
         }
-        return Scores(values, {"by_letter": by_letter, "unknown": sorted(set(self.f1) - set(self.letters))})
+        values = {score: _mean(letters) for score, letters in items.items()}
+        return Scores(values, {"by_letter": by_letter, "unknown": sorted(set(self.f1) - set(self.letters))}, items)
 
     def cost(self) -> tuple[Cost, Cost]:
         """As measured with SmolLM2 and a dictionary of 2,304 latents."""

@@ -71,7 +71,9 @@ class MetaStructure(Task, name="meta_structure", suite="probing", paper="arXiv:2
         found, random = self.composed(dictionary.atoms[alive]), self.random(count, dictionary.config.d_out)
         values = (found.explained_variance, random, found.explained_variance - random)
         kept = float(found.codes.l0().mean())
-        return Scores(dict(zip(self.scores, values, strict=True)), {"atoms": count, "k": kept})
+        shares = found.shares()
+        own = {"explained": shares.tolist(), "above_random": (shares - random).tolist()}
+        return Scores(dict(zip(self.scores, values, strict=True)), {"atoms": count, "k": kept}, own=own)
 
     def cost(self) -> tuple[Cost, Cost]:
         """Twice 400 steps with 576 meta-atoms in 576 dimensions; the random half is there once for all of a width."""

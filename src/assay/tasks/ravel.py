@@ -121,6 +121,9 @@ class Ravel(Task, name="ravel", suite="probing", paper="arXiv:2402.17700"):
             for name, each in found.items()
         }
         details["known"] = {name: len(names) for name, names in self.known.knows.items()}
+        if len(rights["cause"]) == len(rights["isolation"]):
+            both = zip(rights["cause"], rights["isolation"], strict=True)
+            rights["disentanglement"] = [(cause + isolation) / 2 for cause, isolation in both]
         return Scores(values, details, rights)
 
     def cost(self) -> tuple[Cost, Cost]:

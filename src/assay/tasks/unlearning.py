@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from statistics import fmean
 from typing import ClassVar
 
 import torch
@@ -70,12 +71,13 @@ class Unlearning(Task, name="unlearning", suite="probing", paper="arXiv:2410.192
     def prepare(self) -> None:
         """Activations that latents are chosen by, and contexts for the losses. Raises NotApplicable."""
         forget, retain = self.texts()
-        chosen_by, self.contexts = zip(*(self.halves(documents) for documents in (forget, retain)), strict=True)
+        chosen_by, measured = zip(*(self.halves(documents) for documents in (forget, retain)), strict=True)
         self.forget, self.retain = (self.rows(inputs) for inputs in chosen_by)
-        if (contexts := min(len(inputs.keep) for inputs in self.contexts)) < 2:
+        if (contexts := min(len(inputs.keep) for inputs in measured)) < 2:
             raise NotApplicable(
                 f"{contexts} context of a text to measure on; needed are two, to choose by and to score"
             )
+        self.contexts = [some_of(inputs, 0, contexts) for inputs in measured]
         fewest = 1 / min(self.settings.thresholds)
         if len(self.retain) < fewest:
             raise NotApplicable(f"{len(self.retain)} retain rows; a density of 1 in {fewest:g} needs {fewest:g}")
@@ -92,8 +94,9 @@ class Unlearning(Task, name="unlearning", suite="probing", paper="arXiv:2410.192
             raise NotApplicable(
                 f"no latent fires on forget rows and on fewer than {max(self.settings.thresholds):g} of the retain rows; needed is one"
             )
-        values = dict(zip(self.scores, (*found.rises(self.settings.bound), float(found.qualify)), strict=True))
-        return Scores(values, {"tried": [asdict(each) for each in found.tried], **details})
+        items = dict(zip(("rise", "rise_retain"), found.rises(self.settings.bound), strict=True))
+        values = {score: fmean(rises) for score, rises in items.items()} | {"qualify": float(found.qualify)}
+        return Scores(values, {"tried": [asdict(each) for each in found.tried], **details}, items)
 
     def cost(self) -> tuple[Cost, Cost]:
         settings, own = 1, self.settings
@@ -134,24 +137,26 @@ class Unlearning(Task, name="unlearning", suite="probing", paper="arXiv:2410.192
             parts = (context_of(inputs, context) for context in range(len(inputs.keep)))
             return torch.cat([rows_kept(site, capture(model, [site], **each.arguments)[site], each) for each in parts])
 
-    def losses(self, changes: Sequence[Change]) -> Float[Tensor, "C 2 2"]:
-        """Mean cross-entropy of the next token on both texts, in every other context of each, for each change of the kept activations."""
-        sums = torch.zeros(len(changes), 2, 2, dtype=torch.float64)
-        counts = torch.zeros(2, 2, dtype=torch.float64)
+    def losses(self, changes: Sequence[Change]) -> Float[Tensor, "C 2 K"]:
+        """Mean cross-entropy of the next token in each context of both texts, for each change of the kept activations."""
+        means = torch.empty(len(changes), 2, len(self.contexts[0].keep), dtype=torch.float64)
         for text, inputs in enumerate(self.contexts):
             for context in range(len(inputs.keep)):
                 each = context_of(inputs, context)
                 ids, scored = each.arguments["input_ids"], each.keep[:, :-1]
                 given = self.bench.language_model.model, self.bench.site, each.arguments, each.keep
                 for number, logits in enumerate(logits_of(*given, changes, self.together)):
-                    predicted, target = logits[:, :-1][scored].float(), ids[:, 1:][scored]
-                    sums[number, text, context % 2] += F.cross_entropy(predicted, target, reduction="sum").double()
-                counts[text, context % 2] += scored.sum()
-        return sums / counts
+                    predicted, target = logits[:, :-1][scored].double(), ids[:, 1:][scored]
+                    means[number, text, context] = F.cross_entropy(predicted, target)
+        return means
 
 
 def context_of(inputs: Inputs, number: int) -> Inputs:
     """One context of some."""
-    one = slice(number, number + 1)
-    arguments = {name: value[one] for name, value in inputs.arguments.items()}
-    return Inputs(arguments, inputs.keep[one], inputs.origin[one])
+    return some_of(inputs, number, number + 1)
+
+
+def some_of(inputs: Inputs, start: int, stop: int) -> Inputs:
+    """Contexts start..stop-1 of some."""
+    arguments = {name: value[start:stop] for name, value in inputs.arguments.items()}
+    return Inputs(arguments, inputs.keep[start:stop], inputs.origin[start:stop])
