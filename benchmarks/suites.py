@@ -1,7 +1,7 @@
 """What all tasks say of dictionaries of a run, beside those that learnt nothing: docs/results/suites/NAME.json and docs/suites.md.
 
     python -m benchmarks.suites runs/demo gated-0.2                                 all tasks; the run's folder names the result
-    python -m benchmarks.suites runs/resid gated-0.22-s0 relu-0.2-s0 --suite interp --name pareto
+    python -m benchmarks.suites build/gated_pareto/resid gated-0.22-s0 relu-0.14-s0 --name pareto      the headline's
     python -m benchmarks.suites runs/demo gated-0.2 --suite interp --name judges --set suites.tasks.autointerp.language=true
     python -m benchmarks.suites page                                                the page, nothing measured
 
@@ -60,7 +60,9 @@ def measure(run: Path, arms: Sequence[str], suite: str, name: str, changes: Sequ
     tried = compared(workspace, workspace.store.sample(SAMPLE_ROWS))
     outcomes = [each for each in measured.outcomes if each.arm in tried] if measured else []
     fresh = not before or not before.outcomes
-    asked = [f"runs/{run.name}", *arms, "--suite", suite, "--name", name, *changed]  # not where the folder is
+    inside = run.resolve().is_relative_to(results.ROOT)  # elsewhere, where the folder is says nothing to others
+    folder = str(run.resolve().relative_to(results.ROOT)) if inside else f"runs/{run.name}"
+    asked = [folder, *arms, "--suite", suite, "--name", name, *changed]
     result = {
         "meta": {
             **results.describe("benchmarks.suites", asked),
