@@ -51,7 +51,9 @@ def measure(runs: Mapping[str, Run], folder: Path) -> None:
         with Workspace(run, folder / place).writing():  # the settings, so that verbs find them
             link = folder / place / ACTIVATIONS
             if not link.exists():
-                link.symlink_to(folder.resolve() / ACTIVATIONS, target_is_directory=True)
+                link.symlink_to(
+                    Path("..") / ACTIVATIONS, target_is_directory=True
+                )  # the folder may be moved as a whole
         for verb in ("sweep", "evaluate", "report"):
             subprocess.run([sys.executable, "-m", "assay", verb, str(folder / place)], check=True)
 

@@ -138,21 +138,28 @@ class InMemory:
 
 
 class Joined:
-    """Several providers of the same rows at different sites, side by side. Raises StoreError where the rows are not the same."""
+    """Several providers of the same rows at different sites, or of different models, side by side.
+
+    Raises StoreError where the rows are not of the same tokens.
+    """
 
     def __init__(self, providers: Sequence[Provider]) -> None:
         self.providers = providers
-        first, *others = [_but_for_site(provider.identity) for provider in providers]
+        first, *others = [_of_the_rows(provider.identity) for provider in providers]
         if changed := next((differences(first, other) for other in others if other != first), None):
             raise StoreError(
                 f"the stores to join hold different rows ({changed})",
-                expected="sites that one harvest read",
+                expected="sites, or models, that read the same text in the same order",
                 do='Harvest them together: harvest.site = "a + b".',
             )
         self.rows = providers[0].rows
         self.parts = tuple(width for provider in providers for width in provider.parts)
         sites = " + ".join(str(provider.identity.get("site")) for provider in providers)
-        self.identity = {**first, "site": sites, "width": sum(self.parts), "parts": list(self.parts)}
+        models = [provider.identity.get("model") for provider in providers]
+        model = (
+            models[0] if all(each == models[0] for each in models) else {str(n): each for n, each in enumerate(models)}
+        )
+        self.identity = {**first, "model": model, "site": sites, "width": sum(self.parts), "parts": list(self.parts)}
 
     def shard(self, index: int) -> Shard:
         """Raises StoreError where a row of one store is of another token than that of the others."""
@@ -170,8 +177,9 @@ class Joined:
         return Moments(every[0].rows, torch.cat([each.mean for each in every]), sum(each.mean_square for each in every))
 
 
-def _but_for_site(identity: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in identity.items() if name not in {"site", "width"}}
+def _of_the_rows(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides which tokens the rows are of, and how they are kept."""
+    return {name: value for name, value in identity.items() if name not in {"model", "site", "width"}}
 
 
 def moments_of(provider: Provider) -> Moments:

@@ -63,7 +63,7 @@ class ActivationStore:
     def join(
         cls, folders: Sequence[Path | str], *, batch_size: int = 2048, seed: int = 0, window: int = 8
     ) -> ActivationStore:
-        """The stores of several sites that one `harvest` wrote: rows [N D1 + D2 + ...], in the order that each alone would have.
+        """The stores of several sites, or of several models that were shown one source: rows [N D1 + D2 + ...], in each one's order.
 
         Raises StoreError when they do not hold the same rows, CorruptData.
         """

@@ -18,6 +18,7 @@ VERBS = {
     "evaluate": "measure trained dictionaries on held-out documents",
     "compare": "hold kinds of dictionaries, or two runs, against each other at matched L0, with intervals",
     "match": "which latents seeds, or widths, have in common",
+    "diff": "what crosscoders find in one site, or model, and not in the other",
     "report": "write report.html and report.json",
     "benchmark": "how much of a planted dictionary each variant finds",
     "verify": "check every hash of a run, a store or a dictionary",

@@ -7,7 +7,7 @@ safetensors are read, no code of a repository is run, and a model of the hub is 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from logging import CRITICAL
@@ -18,6 +18,7 @@ import torch
 import xxhash
 from torch import nn
 
+from assay.beside import Beside
 from assay.errors import ConfigError, CorruptData, MissingMaterial, UnknownName, ran_out_of_memory, shown
 from assay.folders import expanded, is_file, is_folder
 from assay.materials import cache, catalogue
@@ -25,6 +26,8 @@ from assay.materials.catalogue import Material, named, nearest, of_kind
 from assay.materials.fetch import fetch, silent
 
 SAMPLES, SAMPLE_BYTES = 16, 1 << 16
+JOINT = " + "
+"""Stands between the names of models that are loaded side by side."""
 LONGEST_LINE = 500
 """Letters of a foreign error that are repeated."""
 
@@ -54,11 +57,13 @@ def load_language_model(
     """The model called `name`, on the CPU: a name of the catalogue, a local folder of transformers, or a hub id.
 
     The order is as listed; "./smollm2" is the folder. A catalogue model is downloaded and converted the first time;
-    `report` gets a line before each long step. Raises UnknownName (with the nearest name), MissingMaterial (nothing
-    there, no network, no safetensors), CorruptData (weights damaged or not all there), ConfigError (not a causal LM),
-    OutOfDisk.
+    `report` gets a line before each long step. "a + b" is both side by side (`Beside`), if they read the same tokens.
+    Raises UnknownName (with the nearest name), MissingMaterial (nothing there, no network, no safetensors), CorruptData
+    (weights damaged or not all there), ConfigError (not a causal LM, models of unlike tokens), OutOfDisk.
     """
     require_transformers()
+    if len(names := names_in(name)) > 1:
+        return _beside([load_language_model(each, dtype=dtype, report=report) for each in names])
     if name in catalogue.CATALOGUE:
         material = named(name, "model")
         folder = _converted(material, report)
@@ -74,6 +79,32 @@ def load_language_model(
         return LanguageModel(*_load(name, str(folder), dtype, local_files_only=True), folder.name, revision, dtype)
     commit = _commit(name)
     return LanguageModel(*_load(name, name, dtype, revision=commit), name, commit, dtype)
+
+
+def names_in(name: str) -> list[str]:
+    """The models that a name stands for: several where it joins them with " + "."""
+    return [name] if is_folder(expanded(name)) else [each.strip() for each in name.split(JOINT)]
+
+
+def _beside(models: Sequence[LanguageModel]) -> LanguageModel:
+    names, first = [each.name for each in models], models[0]
+    for each in models[1:]:
+        if _rules(each.tokenizer) != _rules(first.tokenizer):
+            raise ConfigError(
+                f"{shown(each.name)} has another tokenizer than {shown(first.name)}",
+                expected="models that read the same tokens, as one and its fine-tuning do",
+                do="Name models of one tokenizer.",
+            )
+    revision = JOINT.join(each.revision for each in models)
+    joined = Beside([each.model for each in models]).eval()
+    return LanguageModel(joined, first.tokenizer, JOINT.join(names), revision, first.dtype)
+
+
+def _rules(tokenizer: Any) -> Any:
+    """All that decides about its tokens."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    rules = type(tokenizer).__name__ if backend is None else backend.to_str()
+    return rules, tokenizer.get_vocab(), tokenizer.all_special_ids, tokenizer.bos_token_id, tokenizer.eos_token_id
 
 
 def _converted(material: Material, report: Callable[[str], None]) -> Path:

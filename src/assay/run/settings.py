@@ -26,7 +26,8 @@ class ModelSettings(Config):
     """The network whose activations are taken apart."""
 
     name: str = "smollm2"
-    """A packaged model, a local folder, or a Hugging Face causal language model."""
+    """A packaged model, a local folder, or a Hugging Face causal language model. "a + b" reads both, whose sites are then called
+    "0/resid_post.9" and "1/resid_post.9"."""
 
 
 class SourceSettings(Config):

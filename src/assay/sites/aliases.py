@@ -9,8 +9,9 @@ import re
 
 from torch import nn
 
+from assay.beside import Beside
 from assay.errors import SiteNotFound, shown
-from assay.sites.address import Site, module_at, modules_of, not_found
+from assay.sites.address import Site, module_at, modules_of, not_found, unwrapped
 from assay.sites.structure import IN_BLOCK, final_norm, in_block, stacks, stacks_in_words, token_embedding
 
 OUTSIDE_BLOCKS = {"embed": token_embedding, "final_norm": final_norm}
@@ -39,6 +40,7 @@ def locate(model: nn.Module, site: str | Site) -> Site:
                           embed         output of the token embedding
                           final_norm    output of the norm before the unembedding
                           blocks.N.hook_resid_pre and the like: the spellings of TransformerLens that mean the same tensor
+        in a part         "PATH/NAME" is what NAME means in the part of the model at PATH, such as "language_model/resid_post.9"
         end of a path     "layers.12" for "model.layers.12", if only one path ends so
     N = -1 is the last block. Blocks are the members of the longest outermost `nn.ModuleList`, within the part that
     `get_decoder()` names where there is one. Where a norm follows attention or the MLP inside a block (Gemma 2), what is
@@ -51,6 +53,10 @@ def locate(model: nn.Module, site: str | Site) -> Site:
     name, paths = site.strip(), modules_of(model, remove_duplicate=False)
     if name not in paths and (alias := _alias(model, name)) is not None:
         return alias
+    part, slash, inside = name.partition("/")
+    if slash and part in paths:
+        found = locate(paths[part], inside)
+        return found if found.side == "tap" else Site(".".join(filter(None, (part, found.path))), found.side)
     exact = Site.parse(name)
     if exact.side == "tap" or exact.path in paths:
         return exact
@@ -69,6 +75,8 @@ def locate(model: nn.Module, site: str | Site) -> Site:
 
 def list_sites(model: nn.Module) -> list[str]:
     """Every name that `locate` understands and this model has; for a model without numbered blocks, all its modules' paths."""
+    if isinstance(unwrapped(model), Beside):
+        return [f"{part}/{name}" for part, each in unwrapped(model).named_children() for name in list_sites(each)]
     outside = [name for name, find in OUTSIDE_BLOCKS.items() if find(model) is not None]
     found = stacks(model)
     if len(found) != 1:

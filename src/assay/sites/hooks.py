@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from assay.beside import Beside
 from assay.errors import ShapeMismatch, SiteNotFound
 from assay.sites.address import Site, module_at, unwrapped
 from assay.sites.listener import Handler, Listener
@@ -25,6 +26,9 @@ def capture(model: nn.Module, sites: Sequence[Site], /, *args: Any, **kwargs: An
     A module that runs more than once is read the first time. Keeps the model in the mode (train or eval) it is in.
     Raises SiteNotFound when a site does not exist, is never reached, or holds no activation.
     """
+    if apart := _by_model(model, sites):
+        each = {part: capture(module, [*own], *args, **kwargs) for part, (module, own) in apart.items()}
+        return {site: each[part][inside] for site in sites for part, inside in [_in_part(site)]}
     found: dict[Site, Tensor] = {}
     wanted = dict.fromkeys(sites)
     listener = Listener({site: _keep_in(found, site, len(wanted)) for site in wanted})
@@ -36,6 +40,27 @@ def capture(model: nn.Module, sites: Sequence[Site], /, *args: Any, **kwargs: An
             raise
     _check_reached(model, listener)
     return {site: found[site] for site in wanted}
+
+
+def _by_model(model: nn.Module, sites: Sequence[Site]) -> dict[str, tuple[nn.Module, list[Site]]]:
+    """Of models side by side, those that hold the sites, with their own: each forward can then end at its own last one."""
+    if not isinstance(unwrapped(model), Beside) or any(site.side == "tap" or not site.path for site in sites):
+        return {}
+    found: dict[str, tuple[nn.Module, list[Site]]] = {}
+    parts = dict(unwrapped(model).named_children())
+    for site in sites:
+        part, inside = _in_part(site)
+        if part not in parts:
+            raise SiteNotFound(
+                f"{site} is in none of the models", expected=f"one that begins with {', '.join(parts)}", do="Correct it."
+            )
+        found.setdefault(part, (parts[part], []))[1].append(inside)
+    return found
+
+
+def _in_part(site: Site) -> tuple[str, Site]:
+    part, _, path = site.path.partition(".")
+    return part, Site(path, site.side)
 
 
 @contextmanager

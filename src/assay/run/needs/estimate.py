@@ -13,6 +13,7 @@ from assay.activations.manifest import DTYPES, open_description
 from assay.dictionary import Dictionary
 from assay.errors import MissingMaterial
 from assay.materials import CATALOGUE, is_fetched
+from assay.materials.language_model import names_in
 from assay.ops import kernels
 from assay.run.needs.advice import Change, cheapest, in_words
 from assay.run.needs.available import bounds, give_back, resident
@@ -168,8 +169,7 @@ def _store(workspace: Workspace) -> tuple[Shards | None, tuple[int, ...]]:
 
 
 def _is_here(workspace: Workspace) -> bool:
-    name = workspace.run.model.name
-    return name not in CATALOGUE or is_fetched(name)
+    return all(name not in CATALOGUE or is_fetched(name) for name in names_in(workspace.run.model.name))
 
 
 def _catalogued_widths(workspace: Workspace) -> tuple[int, ...]:

@@ -1,0 +1,48 @@
+"""assay diff RUN: what do its crosscoders find in one site, or model, and not in the other?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from assay.cli.arguments import Names, Switch, print_json, run_folder
+from assay.run.difference import Difference, differences
+
+RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+SHOWN = 12
+"""Latents that are listed for a site."""
+
+
+def run(run: RunFolder, of: Names = [], least: float = 0.9, json: Switch = False) -> int:  # noqa: B006 - tyro reads it
+    """Diff.
+
+    Args:
+        run: Folder of a run; a name stands for runs/NAME.
+        of: Crosscoders to look at; by default all.
+        least: Share of an atom's norm in one site from which on a latent looks exclusive.
+        json: Print everything as JSON, all latents too.
+    """
+    found = []
+    for difference in differences(run_folder(run), of, least):
+        found.append(difference)
+        if not json:
+            print(said(difference), flush=True)
+    if json:
+        print_json([difference.resolved() for difference in found])
+    return 0
+
+
+def said(found: Difference) -> str:
+    """A crosscoder in words."""
+    shared = found.living - sum(part.looks for part in found.parts)
+    lines = [f"{found.arm}, {found.living:,} living latents, {shared:,} of them for more than one site"]
+    for part in found.parts:
+        false = part.looks - len(part.own)
+        some = " ".join(map(str, part.own[:SHOWN])) + (" ..." if len(part.own) > SHOWN else "")
+        lines.append(
+            f"  {part.site}: {part.looks:,} look exclusive (at least {found.least:.0%} of the norm), "
+            f"{false:,} of them are in another site too; its own: {some or 'none'}"
+        )
+    return "\n".join(lines)
