@@ -1,23 +1,43 @@
-"""docs/suites.md from docs/results/suites: a table a task, dictionaries beside those that learnt nothing."""
+"""docs/suites.md from docs/results/suites: a table a task, beside those that learnt nothing; a summary in evaluation.md."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from assay.task import Task
+from benchmarks.page import fill
 from benchmarks.results import ROOT, Row
 from benchmarks.tables import MISSING, number, table
 
-FOLDER, PAGE = ROOT / "docs" / "results" / "suites", ROOT / "docs" / "suites.md"
+FOLDER, PAGE, EVALUATION = (
+    ROOT / "docs" / "results" / "suites",
+    ROOT / "docs" / "suites.md",
+    ROOT / "docs" / "evaluation.md",
+)
+TOLD = {
+    "`tpp`, 20 latents silenced": "tpp tpp",
+    "`sparse_probing`, 16 latents": "sparse_probing latents_16",
+    "`sparse_probing`, 1 latent": "sparse_probing latents_1",
+    "`autointerp`, strong firings": "autointerp detection_strong",
+    "`autointerp`, all firings": "autointerp detection",
+    "`scr`, 20 latents silenced": "scr scr",
+    "`ravel`, all latents carried over": "ravel every",
+    "`unlearning`, rise of the loss": "unlearning rise",
+    "`mdl`, bits a row (lower is better)": "mdl bits",
+}
+"""What the summary shows."""
 
 
 def write() -> None:
     """Write the page of all results that are there."""
     found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))}
     PAGE.write_text(page(found), encoding="utf-8")
+    if found:
+        text = fill(EVALUATION.read_text(encoding="utf-8"), "suites", summary(found))
+        EVALUATION.write_text(text, encoding="utf-8")
 
 
 def page(found: Mapping[str, Any]) -> str:
@@ -33,6 +53,38 @@ A single number of a single seed has none. `python -m benchmarks.suites` measure
 
 {sections}
 """
+
+
+def summary(found: Mapping[str, Any]) -> str:
+    """What tasks tell apart: a row a score, a column for each two sides of a result of which the first one learnt."""
+    columns = {
+        f"{first} less {second.partition('@')[0]} ({name})": differences
+        for name, result in found.items()
+        for first, second, differences in _pairs(result)
+        if set(TOLD.values()) <= differences.keys()
+    }
+    body = [
+        (label, *(_interval(differences[score]) for differences in columns.values())) for label, score in TOLD.items()
+    ]
+    return table(("score", *columns), body)
+
+
+def _pairs(result: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Mapping[str, float | None]]]]:
+    """The first side against random directions and against the next dictionary: differences by score."""
+    sides: dict[tuple[str, str], dict[str, Mapping[str, float | None]]] = {}
+    for row in result["compared"]:
+        first, second = row["sides"]
+        sides.setdefault((first, second), {})[row["metric"]] = row["difference"]
+    first, against = _sides(list(dict.fromkeys(each["side"] for each in result["outcomes"])))
+    for second in against:
+        yield first, second, sides.get((first, second), {})
+
+
+def _sides(names: Sequence[str]) -> tuple[str, list[str]]:
+    """The first side, and those that it is held against: random directions, and the next dictionary."""
+    first, *others = names
+    trained = [side for side in others if "@" not in side]
+    return first, [side for side in others if side.startswith("random@")][:1] + trained[:1]
 
 
 def section(name: str, result: Mapping[str, Any]) -> str:
@@ -58,9 +110,7 @@ def of_task(task: str, outcomes: Sequence[Row], compared: Sequence[Row]) -> str:
     sides: dict[str, list[Row]] = {}
     for each in outcomes:
         sides.setdefault(each["side"], []).append(each)
-    first, *others = sides
-    trained = [side for side in others if "@" not in side]
-    against = [side for side in others if side.startswith("random@")][:1] + trained[:1]
+    first, against = _sides(list(sides))
     seconds = fmean(each["seconds"] for each in outcomes)
     heading = f"### `{task}`\n\n{seconds:.0f} s a dictionary, beside what all share."
     refused = sorted({each["not_applicable"] for each in outcomes if each["not_applicable"]})

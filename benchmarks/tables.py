@@ -29,8 +29,8 @@ def table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """A number with thousands separated, or a dash."""
-    return MISSING if value is None else f"{value:,.{digits}f}"
+    """A number with thousands separated, or a dash; what rounds to nothing has no sign."""
+    return MISSING if value is None else f"{round(value, digits) + 0.0:,.{digits}f}"
 
 
 def shape_of(row: Row) -> tuple[int, int, int]:

@@ -8,6 +8,7 @@ import pytest
 
 from assay.record import Outcome, Record
 from benchmarks import suites, suites_page
+from benchmarks.page import fill
 
 
 def outcome(arm: str, value: float, own: tuple[float, ...] = (), refused: str = "") -> Outcome:
@@ -65,3 +66,13 @@ def test_the_page_is_what_the_results_say():
         path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(suites_page.FOLDER.glob("*.json"))
     }
     assert suites_page.PAGE.read_text(encoding="utf-8") == suites_page.page(found)
+    text = suites_page.EVALUATION.read_text(encoding="utf-8")
+    assert fill(text, "suites", suites_page.summary(found)) == text
+
+
+def test_the_summary_has_a_column_for_each_two_sides(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(suites_page, "TOLD", {"words": "autointerp detection"})
+    relu = [outcome("relu-0.1-s0", 0.6, (0.6, 0.6)), outcome("relu-0.1-s1", 0.6, (0.6, 0.6))]
+    found = suites_page.summary({"demo": result([*OUTCOMES[:2], *relu, OUTCOMES[2]])})
+    assert found.splitlines()[0] == "| score | gated-0.2 less random (demo) | gated-0.2 less relu-0.1 (demo) |"
+    assert found.splitlines()[2] == "| words | 0.300 (0.150 to 0.400) | 0.200 (0.050 to 0.300) |"
