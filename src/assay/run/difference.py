@@ -45,7 +45,7 @@ def differences(folder: Path, of: Sequence[str] = (), least: float = 0.9) -> Ite
         raise UnknownName(
             f"no dictionary is called {shown(unknown[0])}", expected=f"one of {', '.join(found)}", do="Correct it."
         )
-    chosen = {name: each for name, each in found.items() if (name in of if of else len(each.config.parts) > 1)}
+    chosen = {name: found[name] for name in of or (name for name, each in found.items() if len(each.config.parts) > 1)}
     if not chosen:
         raise ConfigError(
             f"{folder} has no crosscoder",
