@@ -65,7 +65,7 @@ def setting(tuned: Path) -> Run:
             "l1": {"variant": "crosscoder", "width": width},
             "batch_topk": {"variant": "batch_topk_crosscoder", "width": width},
         },
-        sweep={"l1": (0.15, 0.25), "batch_topk": (32, 64)},
+        sweep={"l1": (0.1, 0.15), "batch_topk": (20, 45)},
         seeds=(0, 1, 2),
         evaluate=EvaluateSettings(tokens=4096, baselines=()),
         latents=LatentSettings(count=0),
