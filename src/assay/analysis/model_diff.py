@@ -20,8 +20,6 @@ from assay.errors import ConfigError
 
 ERROR, RECONSTRUCTION = 0.2, 0.5
 """Ratios of latent scaling from which a concept counts as present in another tensor too, as in the paper."""
-ENTRIES = 1 << 15
-"""Firings whose atoms are gathered at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +73,14 @@ def latent_scaling(dictionary: Dictionary, batches: Iterable[Tensor]) -> LatentS
         codes = dictionary.encode_scaled(x)
         made = ops.decode(codes, dictionary.atoms).double()
         left = (x.double() - dictionary.decoder_bias.double() - made).unflatten(1, (len(parts), -1))
-        targets = torch.stack([left, made.unflatten(1, (len(parts), -1))])
-        for row, latent, value in zip(*(part.split(ENTRIES) for part in codes.entries()), strict=True):
-            along = torch.einsum("nd,tnpd->tnp", directions[latent], targets[:, row])
-            sums.index_add_(1, latent, along * value.double()[:, None])
-            energy.index_add_(0, latent, value.double().square())
+        row, latent, value = codes.entries()
+        value = value.double()
+        shape = len(atoms), len(x)
+        by_latent = torch.sparse_coo_tensor(torch.stack([latent, row]), value, shape, check_invariants=True)
+        for target, what in enumerate((left, made.unflatten(1, (len(parts), -1)))):
+            for part in range(len(parts)):
+                sums[target, :, part] += (torch.sparse.mm(by_latent, what[:, part]) * directions).sum(1)
+        energy.index_add_(0, latent, value.square())
     sums[0] += energy[:, None] * torch.einsum("ld,lpd->lp", directions, atoms)
     beta = sums / (energy * directions.square().sum(1))[:, None]
     ratio = beta / beta.gather(2, own.expand(2, -1)[..., None])
