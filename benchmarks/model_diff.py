@@ -25,7 +25,7 @@ from assay import disk
 from assay.activations.source import TextSource
 from assay.materials import load_language_model
 from assay.materials.texts import load_by_label
-from assay.run import Run, kept
+from assay.run import Run, Workspace, kept
 from assay.run.difference import differences
 from assay.run.settings import EvaluateSettings, HarvestSettings, LatentSettings, ModelSettings
 from assay.training import TrainConfig
@@ -35,6 +35,8 @@ from benchmarks.results import ROOT
 FOLDER, RESULT = ROOT / "build" / "model_diff", ROOT / "docs" / "results" / "model_diff.json"
 MODEL, TEXTS, LABEL, TUNED_ON = "smollm2", "reviews", "category", "plot"
 STEPS, CONTEXTS, CONTEXT, RATE = 60, 8, 128, 5e-5
+ROWS = 16_384
+"""Rows, at most, that tell how far apart the models are."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         disk.write_sealed(FOLDER / "run" / "run.json", run.resolved())
         for verb in ("harvest", "sweep", "evaluate"):
             subprocess.run([sys.executable, "-m", "assay", verb, str(FOLDER / "run")], check=True)
-        found = {"meta": results.describe("benchmarks.model_diff", []), "tuning": tuning, "rows": rows(FOLDER / "run")}
+        meta, measured = results.describe("benchmarks.model_diff", []), rows(FOLDER / "run")
+        found = {"meta": meta, "tuning": tuning, "apart": apart(FOLDER / "run"), "rows": measured}
         RESULT.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     model_diff_page.write(RESULT)
     return 0
@@ -99,6 +102,14 @@ def tune(folder: Path) -> dict[str, float]:
     return figures
 
 
+def apart(folder: Path) -> float:
+    """E||(y - x) - E(y - x)||^2 / E||x - E x||^2, x the activations of the first model and y those of the second."""
+    store = Workspace.open(folder).store
+    x, y = store.sample(min(ROWS, store.rows)).double().chunk(2, 1)
+    change = y - x
+    return float((change - change.mean(0)).square().sum() / (x - x.mean(0)).square().sum())
+
+
 def rows(folder: Path) -> list[dict[str, Any]]:
     """What was measured of each crosscoder, and what it says differs."""
     measured = kept.read_measurements(folder)
@@ -111,6 +122,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
             "seed": by_arm[each.arm].seed,
             **{key: by_arm[each.arm].values[key] for key in model_diff_page.MEASURED},
             "living": each.living,
+            "largest": each.largest,
             "looks": [part.looks for part in each.parts],
             "own": [len(part.own) for part in each.parts],
         }

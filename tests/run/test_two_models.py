@@ -107,6 +107,7 @@ def test_crosscoders_say_what_is_in_one_model_alone(place: Path, capsys: pytest.
     for each in found:
         assert [part["site"] for part in each["parts"]] == SITE.split(" + ")
         assert all(len(part["own"]) <= part["looks"] <= each["living"] <= 48 for part in each["parts"])
+        assert (each["largest"] >= 0.55) == any(part["looks"] for part in each["parts"])
     assert sum(part["looks"] for each in found for part in each["parts"]) > 0
     assert main(["diff", str(place / "out"), "--of", "batch"]) == 0
     said = capsys.readouterr().out

@@ -37,7 +37,10 @@ def run(run: RunFolder, of: Names = [], least: float = 0.9, json: Switch = False
 def said(found: Difference) -> str:
     """A crosscoder in words."""
     shared = found.living - sum(part.looks for part in found.parts)
-    lines = [f"{found.arm}, {found.living:,} living latents, {shared:,} of them for more than one site"]
+    lines = [
+        f"{found.arm}, {found.living:,} living latents, {shared:,} of them for more than one site; "
+        f"one site has {found.largest:.0%} of a latent's norm at the most"
+    ]
     for part in found.parts:
         false = part.looks - len(part.own)
         some = " ".join(map(str, part.own[:SHOWN])) + (" ..." if len(part.own) > SHOWN else "")

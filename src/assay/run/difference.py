@@ -9,6 +9,7 @@ from assay.analysis.model_diff import LatentScaling, latent_scaling
 from assay.config import Config
 from assay.dictionary import Dictionary
 from assay.errors import ConfigError, UnknownName, shown
+from assay.record import Number
 from assay.run.stages import Workspace, trained_arms
 
 ROWS, CHUNK = 65_536, 2048
@@ -34,6 +35,8 @@ class Difference(Config):
     """Latents that fire on the rows."""
     least: float
     """Share of an atom's norm from which on a latent looks exclusive."""
+    largest: Number
+    """Largest share that one part has of a living latent's norm; of two parts, 1/2 is the least."""
     parts: tuple[Part, ...]
 
 
@@ -57,10 +60,12 @@ def differences(folder: Path, of: Sequence[str] = (), least: float = 0.9) -> Ite
     rows = workspace.store.sample(min(ROWS, workspace.store.rows))
     for name, dictionary in chosen.items():
         scaling = latent_scaling(dictionary, rows.split(CHUNK))
+        living = ~scaling.error.isnan()
         yield Difference(
             arm=name,
-            living=int((~scaling.error.isnan()).sum()),
+            living=int(living.sum()),
             least=least,
+            largest=float(scaling.shares[living].max()) if living.any() else 0.0,
             parts=tuple(_part(scaling, place, site, least) for place, site in enumerate(workspace.run.harvest.sites)),
         )
 
