@@ -78,8 +78,8 @@ seeds (smallest to largest). A share is that of an atom's norm in the model that
 {table(head, body)}
 
 *{meta["date"]}, commit `{meta["commit"]}`, {meta["machine"]}.* `{meta["command"]}`.
-{_verdict(found["rows"])} One model, one small tuning, one layer: an example, not a finding about fine-tuning. That an L1 penalty makes
-latents look exclusive which are not, and that a count makes fewer, was seen where the truth is planted ([claims.md](claims.md)).
+{_verdict(found["rows"])} One model, one tuning, one layer: an example, not a finding about fine-tuning. That an L1 penalty makes latents
+look exclusive which are not, and that a count makes fewer, was seen where the truth is planted ([claims.md](claims.md)).
 """
 
 
@@ -87,7 +87,10 @@ def _verdict(rows: Sequence[Mapping[str, Any]]) -> str:
     """What the rows say of exclusive latents."""
     looks, own = (sum(sum(row[which]) for row in rows) for which in ("looks", "own"))
     if not looks:
-        return "Nothing is said to differ: where two models are that near, neither kind of crosscoder has a latent for one alone."
+        return (
+            "No latent looks exclusive. Whether that is because the models are so near, or because the training was short, was not\n"
+            "told apart."
+        )
     return f"Of {looks:,} latents that look exclusive {own:,} still do after latent scaling. What they are was not looked at."
 
 

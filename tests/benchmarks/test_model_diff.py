@@ -53,10 +53,10 @@ def test_it_is_measured_by_one_command_and_not_tuned_twice(made: Path, capsys: p
     found = json.loads((made / "model_diff.json").read_text())
     assert found["tuning"]["last"] < found["tuning"]["first"]
     assert [(row["side"], row["seed"]) for row in found["rows"]] == [
-        ("batch_topk-6", 0),
-        ("batch_topk-6", 1),
         ("l1-0.2", 0),
         ("l1-0.2", 1),
+        ("batch_topk-6", 0),
+        ("batch_topk-6", 1),
     ]
     for row in found["rows"]:
         assert all(own <= looks <= row["living"] for own, looks in zip(row["own"], row["looks"], strict=True))
