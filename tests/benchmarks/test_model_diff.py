@@ -62,7 +62,7 @@ def test_it_is_measured_by_one_command_and_not_tuned_twice(made: Path, capsys: p
         assert all(own <= looks <= row["living"] for own, looks in zip(row["own"], row["looks"], strict=True))
     page = (made / "model_diff.md").read_text()
     assert page == model_diff_page.page(found)
-    assert "mean of 2 seeds" in page
+    assert "mean of 2\nseeds" in page
     assert model_diff.main([]) == 0
     assert "tuning" not in capsys.readouterr().err
     assert json.loads((made / "model_diff.json").read_text())["rows"] == found["rows"]

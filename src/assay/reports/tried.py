@@ -92,9 +92,11 @@ def _matched(name: str, ours: _Score, theirs: _Score, drawing: Drawing) -> Match
 
 def _drawn(name: str, ours: _Score, theirs: _Score, drawing: Drawing) -> tuple[Tensor, Tensor] | None:
     """Values of both sides in each draw; None where one of them has nothing to draw."""
-    if ours.items is not None and theirs.items is not None and ours.items.shape[1] == theirs.items.shape[1]:
-        weights = drawing.documents(ours.items.shape[1], name)
-        first, second = (_of_drawn_arms(_weighted(weights, side.items), drawing) for side in (ours, theirs))
+    items = ours.items, theirs.items
+    if items[0] is not None and items[1] is not None and items[0].shape[1] == items[1].shape[1]:
+        weights = drawing.documents(items[0].shape[1], name)
+        by_arm = _weighted(weights, items[0]), _weighted(weights, items[1])
+        first, second = (_of_drawn_arms(each, drawing) for each in by_arm)
     elif ours.own and theirs.own:
         first, second = (
             _apart(f"{name} {which}", side.own, drawing) for which, side in zip(SIDES, (ours, theirs), strict=False)

@@ -94,7 +94,8 @@ class Unlearning(Task, name="unlearning", suite="probing", paper="arXiv:2410.192
             raise NotApplicable(
                 f"no latent fires on forget rows and on fewer than {max(self.settings.thresholds):g} of the retain rows; needed is one"
             )
-        items = dict(zip(("rise", "rise_retain"), found.rises(self.settings.bound), strict=True))
+        forgotten, retained = found.rises(self.settings.bound)
+        items = {"rise": forgotten, "rise_retain": retained}
         values = {score: fmean(rises) for score, rises in items.items()} | {"qualify": float(found.qualify)}
         return Scores(values, {"tried": [asdict(each) for each in found.tried], **details}, items)
 
