@@ -37,16 +37,20 @@ def factorise(
 
 
 def nonnegative_codes(v: Float[Tensor, "B E"], parts: Float[Tensor, "L E"], k: int, *, rounds: int) -> SparseCodes:
-    """The k largest of each row of H, after some rounds of  H <- H * (v A^T) / (H A A^T)  from where all codes are 1 / L."""
-    tiny, gram = torch.finfo(v.dtype).eps, parts @ parts.T
+    """The k largest of each row of H, after some rounds of  H <- H * (v A^T) / (H A A^T)  from where all codes are 1 / L.
+
+    Products are made in the dtype of `v`, under autocast too: rounding of every round would add up.
+    """
     latents, values = [], []
-    for rows in v.split(ROWS_AT_ONCE):
-        wanted = rows @ parts.T
-        codes = torch.full_like(wanted, 1 / len(parts))
-        for _ in range(rounds):
-            codes = codes * wanted / (codes @ gram + tiny)
-        kept = codes.topk(k, dim=1).indices.sort(dim=1).values
-        latents.append(kept.flatten())
-        values.append(codes.gather(1, kept).flatten())
+    with torch.autocast(v.device.type, enabled=False):
+        tiny, gram = torch.finfo(v.dtype).eps, parts @ parts.T
+        for rows in v.split(ROWS_AT_ONCE):
+            wanted = rows @ parts.T
+            codes = torch.full_like(wanted, 1 / len(parts))
+            for _ in range(rounds):
+                codes = codes * wanted / (codes @ gram + tiny)
+            kept = codes.topk(k, dim=1).indices.sort(dim=1).values
+            latents.append(kept.flatten())
+            values.append(codes.gather(1, kept).flatten())
     offsets = torch.arange(len(v) + 1, device=v.device) * k
     return SparseCodes.csr(offsets, torch.cat(latents), torch.cat(values), len(parts))

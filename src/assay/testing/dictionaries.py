@@ -28,6 +28,7 @@ from assay.testing.small import (
     STEPS,
     Build,
     activations_of,
+    dead_of,
     dial_values,
     learn,
     rows_of,
@@ -164,6 +165,15 @@ def check_works_in_double(build: Build) -> None:
     expect(changed > 0.5, "a change of one part in 10^10 shows in float64 codes", f"{changed:.0%} of them changed")
     for name, tensor in terms_and_gradients(double, step_of(double, rows_of(double))).items():
         equal(tensor.dtype, torch.float64, f"{name} is float64")
+
+
+def check_trains_in_bfloat16(build: Build) -> None:
+    """A step with `compute_dtype = "bfloat16"` has finite terms, and leaves every parameter finite and in float32."""
+    dictionary, config = build(), TrainConfig(steps=3, learning_rate=3e-3, compute_dtype="bfloat16")
+    learn(dictionary, lambda rows, key: rows_of(dictionary, rows, key + 10), ROWS, config, dead_of(dictionary))
+    for name, parameter in dictionary.named_parameters():
+        equal(parameter.dtype, torch.float32, f"{name} stays float32")
+        expect(bool(parameter.isfinite().all()), f"{name} stays finite", parameter)
 
 
 def check_rows_are_independent(build: Build) -> None:
