@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -31,6 +30,7 @@ from assay.run.settings import EvaluateSettings, HarvestSettings, LatentSettings
 from assay.training import TrainConfig
 from benchmarks import model_diff_page, results
 from benchmarks.results import ROOT
+from benchmarks.suites import side_of
 
 FOLDER, RESULT = ROOT / "build" / "model_diff", ROOT / "docs" / "results" / "model_diff.json"
 MODEL, TEXTS, LABEL, TUNED_ON = "smollm2", "reviews", "category", "plot"
@@ -118,7 +118,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return [
         {
             "arm": each.arm,
-            "side": re.sub(r"-s\d+$", "", each.arm),
+            "side": side_of(each.arm),
             "seed": by_arm[each.arm].seed,
             **{key: by_arm[each.arm].values[key] for key in model_diff_page.MEASURED},
             "living": each.living,

@@ -25,8 +25,9 @@ width = 2304
 k = 32
 ```
 
-`assay harvest`, `train` or `sweep`, and `evaluate` work as for one model: one forward of each, no further than its last site, and rows that
-stand side by side. A crosscoder has one code for both and a part of every atom for each ([crosscoder](dictionaries/crosscoder.md)).
+`assay harvest`, `train` or `sweep`, and `evaluate` work as for one model. A harvest runs each no further than its last site, and rows stand
+side by side; an evaluation runs every model whole, though it reads the predictions of the first alone. A crosscoder has one code for
+both and a part of every atom for each ([crosscoder](dictionaries/crosscoder.md)).
 Losses are those of the model that is named first; name the other one first to see its own. `assay diff runs/my` then says
 
 - which latents *look* exclusive: at least 90 % of the norm of their atom lies in one model (`--least`);

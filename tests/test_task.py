@@ -65,6 +65,11 @@ def test_other_scores_than_promised_are_refused(trial: Trial) -> None:
         trial(Scores({"a": 0.5}))
 
 
+def test_items_of_no_score_are_refused(trial: Trial) -> None:
+    with pytest.raises(TypeError, match="gave c as nan"):
+        trial(Scores(BOTH, items={"c": [1.0]}))
+
+
 @pytest.mark.parametrize("field", ["items", "own"])
 @pytest.mark.parametrize("values", [[0.5, 0.6], [NAN]])
 def test_items_with_another_mean_are_refused(trial: Trial, field: str, values: list[float]) -> None:

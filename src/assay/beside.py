@@ -7,6 +7,9 @@ from typing import Any
 
 from torch import nn
 
+JOINT = " + "
+"""Stands between the names of what is read side by side: models, or sites."""
+
 
 class Beside(nn.Module):
     """Models called "0", "1" and so on: a site of the second is "1/resid_post.9". What a forward returns is what the first one does."""

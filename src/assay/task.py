@@ -135,8 +135,9 @@ class Task(ABC):
             raise TypeError(f"{self.name} gave {sorted(found.values)}, and promised {sorted(self.scores)}")
         for score, items in (*found.items.items(), *found.own.items()):
             mean = fmean(defined) if (defined := [item for item in items if not math.isnan(item)]) else math.nan
-            if math.isnan(mean) != math.isnan(found.values[score]) or abs(mean - found.values[score]) > TOLERANCE:
-                raise TypeError(f"{self.name} gave {score} as {found.values[score]}, and items with a mean of {mean}")
+            value = found.values.get(score, math.nan)
+            if math.isnan(mean) != math.isnan(value) or abs(mean - value) > TOLERANCE:
+                raise TypeError(f"{self.name} gave {score} as {value}, and items with a mean of {mean}")
         return found
 
     @abstractmethod

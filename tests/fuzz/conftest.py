@@ -29,7 +29,7 @@ def nothing_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(pace, "product_rates", lambda: {"any": 1e11})
     monkeypatch.setattr(estimate, "give_back", lambda: None)
-    monkeypatch.setattr(estimate, "_is_here", lambda workspace: False)
+    monkeypatch.setattr(estimate, "_not_here", lambda workspace: [workspace.run.model.name])
 
 
 @pytest.fixture(autouse=True, scope="module")

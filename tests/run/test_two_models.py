@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from assay.activations import ActivationStore, TextSource, harvest
+from assay.analysis.model_diff import LatentScaling
 from assay.cli import main
 from assay.errors import ConfigError, StoreError
 from assay.materials import load_language_model
 from assay.run import Workspace
-from assay.run.difference import differences
+from assay.run.difference import difference, differences
 from tests.tiny_language import write_model, write_texts
 
 SITE = "0/resid_post.1 + 1/resid_post.1"
@@ -113,6 +114,16 @@ def test_crosscoders_say_what_is_in_one_model_alone(place: Path, capsys: pytest.
     said = capsys.readouterr().out
     assert said.startswith("batch, ")
     assert "1/resid_post.1: " in said
+
+
+def test_a_latent_is_own_where_its_norm_is_and_scaling_finds_it_nowhere_else() -> None:
+    shares = torch.tensor([[0.95, 0.05], [0.06, 0.94], [0.97, 0.03], [0.5, 0.5], [0.99, 0.01]], dtype=torch.float64)
+    error = torch.tensor(
+        [0.1, 0.1, 0.4, 0.9, float("nan")], dtype=torch.float64
+    )  # 2 is in the other's error, 4 never fired
+    found = difference("arm", LatentScaling(shares, error, torch.zeros(5, dtype=torch.float64)), ["a", "b"], 0.9)
+    assert (found.living, found.largest) == (4, 0.97)
+    assert [(part.site, part.looks, part.own) for part in found.parts] == [("a", 2, (0,)), ("b", 1, (1,))]
 
 
 def test_what_cannot_be_told_apart_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -85,7 +85,7 @@ def test_a_model_of_which_nothing_is_wanted_does_not_run(models) -> None:
 def test_the_whole_can_be_read_too(models) -> None:
     *_, both = models
     assert float(capture(both, [Site("")], X)[Site("")][0, 0]) == 4.0
-    with pytest.raises(SiteNotFound, match="in none of the models"):
+    with pytest.raises(SiteNotFound, match="has no site"):
         capture(both, [Site("2.blocks.0")], X)
 
 

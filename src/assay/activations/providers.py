@@ -16,6 +16,7 @@ from assay.activations.produce import Producer
 from assay.activations.shard import Shard, read_shard, read_sum
 from assay.activations.share import remedy
 from assay.activations.source import tensor_identity
+from assay.beside import JOINT
 from assay.config import differences
 from assay.errors import ShapeMismatch, StoreError
 from assay.sites import Site
@@ -154,7 +155,7 @@ class Joined:
             )
         self.rows = providers[0].rows
         self.parts = tuple(width for provider in providers for width in provider.parts)
-        sites = " + ".join(str(provider.identity.get("site")) for provider in providers)
+        sites = JOINT.join(str(provider.identity.get("site")) for provider in providers)
         models = [provider.identity.get("model") for provider in providers]
         model = (
             models[0] if all(each == models[0] for each in models) else {str(n): each for n, each in enumerate(models)}

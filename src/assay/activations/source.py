@@ -40,6 +40,11 @@ class Inputs:
     origin: Int[Tensor, "B P 2"]
     """(document, position in it) of every position; (-1, -1) where there is none."""
 
+    def only(self, contexts: slice | Bool[Tensor, " B"]) -> Inputs:
+        """Some of the contexts."""
+        arguments = {name: value[contexts] for name, value in self.arguments.items()}
+        return Inputs(arguments, self.keep[contexts], self.origin[contexts])
+
 
 @runtime_checkable
 class Source(Protocol):

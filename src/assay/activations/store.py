@@ -65,7 +65,7 @@ class ActivationStore:
     ) -> ActivationStore:
         """The stores of several sites, or of several models that were shown one source: rows [N D1 + D2 + ...], in each one's order.
 
-        Raises StoreError when they do not hold the same rows, CorruptData.
+        Raises StoreError when their rows are not of the same tokens, CorruptData.
         """
         provider = Joined([OnDisk(Path(folder)) for folder in folders])
         return cls(provider, batch_size=batch_size, seed=seed, window=window)

@@ -216,8 +216,7 @@ def _first(tokens: int, source: Source, contexts: int) -> Iterator[Inputs]:
         keep = inputs.keep & (inputs.keep.flatten().cumsum(0) <= left).view_as(inputs.keep)
         some = keep.any(dim=1)
         if some.any():
-            arguments = {name: value[some] for name, value in inputs.arguments.items()}
-            yield Inputs(arguments, keep[some], inputs.origin[some])
+            yield Inputs(inputs.arguments, keep, inputs.origin).only(some)
         left -= int(keep.sum())
         if left <= 0:
             return

@@ -15,8 +15,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from assay import ops
+from assay.codes import CsrSupport
 from assay.dictionary import Dictionary
 from assay.errors import ConfigError
+from assay.ops.gradient import Factors
 
 ERROR, RECONSTRUCTION = 0.2, 0.5
 """Ratios of latent scaling from which a concept counts as present in another tensor too, as in the paper."""
@@ -70,17 +72,16 @@ def latent_scaling(dictionary: Dictionary, batches: Iterable[Tensor]) -> LatentS
     energy = torch.zeros(len(atoms), dtype=torch.float64)
     for rows in batches:
         x = dictionary.scaled(rows)
-        codes = dictionary.encode_scaled(x)
+        codes = dictionary.encode_scaled(x).to_csr()
+        assert isinstance(codes.support, CsrSupport)
         made = ops.decode(codes, dictionary.atoms).double()
         left = (x.double() - dictionary.decoder_bias.double() - made).unflatten(1, (len(parts), -1))
-        row, latent, value = codes.entries()
-        value = value.double()
-        shape = len(atoms), len(x)
-        by_latent = torch.sparse_coo_tensor(torch.stack([latent, row]), value, shape, check_invariants=True)
+        values = codes.values.double()
         for target, what in enumerate((left, made.unflatten(1, (len(parts), -1)))):
             for part in range(len(parts)):
-                sums[target, :, part] += (torch.sparse.mm(by_latent, what[:, part]) * directions).sum(1)
-        energy.index_add_(0, latent, value.square())
+                by_latent = Factors(codes.support, values, what[:, part].contiguous()).table()
+                sums[target, :, part] += (by_latent * directions).sum(1)
+        energy += codes.support.per_latent(values.square())
     sums[0] += energy[:, None] * torch.einsum("ld,lpd->lp", directions, atoms)
     beta = sums / (energy * directions.square().sum(1))[:, None]
     ratio = beta / beta.gather(2, own.expand(2, -1)[..., None])

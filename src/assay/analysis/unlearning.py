@@ -38,6 +38,7 @@ class Clamping:
     rise: tuple[float, ...]
     """Loss in each context of the forget text, less the clean one, in nats."""
     rise_retain: tuple[float, ...]
+    """The same of the retain text."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,9 @@ class Unlearning:
     """Every clamping that was tried."""
 
     forget_loss: tuple[float, ...]
-    """Clean, in each context."""
+    """Clean, in each context, in nats."""
     retain_loss: tuple[float, ...]
+    """The same of the retain text, in nats."""
     qualify: int
     """Latents that the largest tau lets through."""
     tried: tuple[Clamping, ...]
@@ -57,9 +59,10 @@ class Unlearning:
 
         None where none does better than leaving the model alone, which is always allowed.
         """
-        most, rise = bound * fmean(self.retain_loss[half::2]), {each: fmean(each.rise[half::2]) for each in self.tried}
-        allowed = [each for each in self.tried if fmean(each.rise_retain[half::2]) <= most and rise[each] > 0]
-        return max(allowed, key=rise.__getitem__, default=None)
+        most = bound * fmean(self.retain_loss[half::2])
+        cheap = [each for each in self.tried if fmean(each.rise_retain[half::2]) <= most]
+        found = max(cheap, key=lambda each: fmean(each.rise[half::2]), default=None)
+        return found if found and fmean(found.rise[half::2]) > 0 else None
 
     def rises(self, bound: float) -> tuple[list[float], list[float]]:
         """Of each context, the rise on the forget text, and on the retain text as a share of its half's loss, as they add to a mean.

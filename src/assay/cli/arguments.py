@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
-from assay.config import parse, parse_assignments, read_toml
+from assay.config import Config, parse, parse_assignments, read_toml
 from assay.errors import ConfigError, MissingMaterial, shown
 from assay.folders import is_file, is_folder
 from assay.reports.compared import text
 from assay.run import Run, Workspace, recipes
 from assay.run.compare import compare_runs
 
+C = TypeVar("C", bound=Config)
+
 RunName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 """A TOML file, a recipe, or the folder of a run."""
 Changes = Annotated[list[str], tyro.conf.arg(name="set", metavar="KEY=VALUE"), tyro.conf.UseAppendAction]
 """Settings to change, as dotted keys."""
 Names = Annotated[list[str], tyro.conf.arg(metavar="NAME")]
+RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+"""The folder of a run."""
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")]
 Switch = tyro.conf.FlagCreatePairsOff[bool]
 
@@ -54,6 +59,15 @@ def run_folder(run: Path) -> Path:
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
     print(json.dumps(value, indent=2, sort_keys=True))
+
+
+def print_each(found: Iterable[C], said: Callable[[C], str], json: bool) -> None:
+    """Each in words as soon as it is there, or all in one JSON document."""
+    if json:
+        print_json([each.resolved() for each in found])
+    else:
+        for each in found:
+            print(said(each), flush=True)
 
 
 def print_comparisons(folder: Path) -> None:

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import tyro
-
-from assay.cli.arguments import Names, Switch, print_json, run_folder
+from assay.cli.arguments import Names, RunFolder, Switch, print_each, run_folder
 from assay.run.difference import Difference, differences
 
-RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 SHOWN = 12
 """Latents that are listed for a site."""
 
@@ -24,13 +18,7 @@ def run(run: RunFolder, of: Names = [], least: float = 0.9, json: Switch = False
         least: Share of an atom's norm in one site from which on a latent looks exclusive.
         json: Print everything as JSON, all latents too.
     """
-    found = []
-    for difference in differences(run_folder(run), of, least):
-        found.append(difference)
-        if not json:
-            print(said(difference), flush=True)
-    if json:
-        print_json([difference.resolved() for difference in found])
+    print_each(differences(run_folder(run), of, least), said, json)
     return 0
 
 

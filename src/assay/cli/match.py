@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import tyro
-
-from assay.cli.arguments import Names, Switch, print_json, run_folder
+from assay.cli.arguments import Names, RunFolder, Switch, print_each, run_folder
 from assay.run.stability import Pair, compare_atoms
-
-RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 
 
 def run(run: RunFolder, of: Names = [], json: Switch = False) -> int:  # noqa: B006 - tyro reads it
@@ -21,13 +14,7 @@ def run(run: RunFolder, of: Names = [], json: Switch = False) -> int:  # noqa: B
         of: Dictionaries to compare, such as gated-0.25-s0 gated-0.25-s1; by default seeds of one setting, or else widths.
         json: Print everything as JSON.
     """
-    found = []
-    for pair in compare_atoms(run_folder(run), of):
-        found.append(pair)
-        if not json:
-            print(said(pair), flush=True)
-    if json:
-        print_json([pair.resolved() for pair in found])
+    print_each(compare_atoms(run_folder(run), of), said, json)
     return 0
 
 

@@ -18,7 +18,7 @@ import torch
 import xxhash
 from torch import nn
 
-from assay.beside import Beside
+from assay.beside import JOINT, Beside
 from assay.errors import ConfigError, CorruptData, MissingMaterial, UnknownName, ran_out_of_memory, shown
 from assay.folders import expanded, is_file, is_folder
 from assay.materials import cache, catalogue
@@ -26,8 +26,6 @@ from assay.materials.catalogue import Material, named, nearest, of_kind
 from assay.materials.fetch import fetch, silent
 
 SAMPLES, SAMPLE_BYTES = 16, 1 << 16
-JOINT = " + "
-"""Stands between the names of models that are loaded side by side."""
 LONGEST_LINE = 500
 """Letters of a foreign error that are repeated."""
 

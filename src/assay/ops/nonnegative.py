@@ -39,7 +39,7 @@ def factorise(
 def nonnegative_codes(v: Float[Tensor, "B E"], parts: Float[Tensor, "L E"], k: int, *, rounds: int) -> SparseCodes:
     """The k largest of each row of H, after some rounds of  H <- H * (v A^T) / (H A A^T)  from where all codes are 1 / L.
 
-    Products are made in the dtype of `v`, under autocast too: rounding of every round would add up.
+    Products are made in the dtype of `v`, under autocast too, so that codes have that of the atoms which decode them.
     """
     latents, values = [], []
     with torch.autocast(v.device.type, enabled=False):

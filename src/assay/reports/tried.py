@@ -42,8 +42,8 @@ class _Score:
     """A value of each arm, and what it is the mean of."""
 
     values: Float[Tensor, " A"]
-    items: Float[Tensor, "A N"] | None
-    """Those that dictionaries share, NaN where one is not defined; None unless every arm has as many."""
+    items: Float[Tensor, "A N"]
+    """Those that dictionaries share, NaN where one is not defined; N is 0 unless every arm has as many."""
     own: tuple[Tensor, ...]
     """Those of each arm's own; none where an arm has none."""
 
@@ -65,10 +65,10 @@ def _scores(outcomes: Sequence[Outcome]) -> dict[str, _Score]:
 def _score(score: str, arms: Sequence[Outcome]) -> _Score:
     items = [_tensor(arm.items.get(score, ())) for arm in arms]
     own = tuple(_tensor(arm.own.get(score, ())) for arm in arms)
-    alike = len(items[0]) and len({len(each) for each in items}) == 1
+    alike = len({len(each) for each in items}) == 1
     return _Score(
         _tensor([arm.scores[score] for arm in arms]),
-        torch.stack(items) if alike else None,
+        torch.stack(items) if alike else torch.empty(len(arms), 0, dtype=torch.float64),
         own if all(map(len, own)) else (),
     )
 
@@ -92,20 +92,17 @@ def _matched(name: str, ours: _Score, theirs: _Score, drawing: Drawing) -> Match
 
 def _drawn(name: str, ours: _Score, theirs: _Score, drawing: Drawing) -> tuple[Tensor, Tensor] | None:
     """Values of both sides in each draw; None where one of them has nothing to draw."""
-    items = ours.items, theirs.items
-    if items[0] is not None and items[1] is not None and items[0].shape[1] == items[1].shape[1]:
-        weights = drawing.documents(items[0].shape[1], name)
-        by_arm = _weighted(weights, items[0]), _weighted(weights, items[1])
-        first, second = (_of_drawn_arms(each, drawing) for each in by_arm)
+    count = ours.items.shape[1]
+    if count and count == theirs.items.shape[1]:
+        weights = drawing.documents(count, name)
+        by_arm = _weighted(weights, ours.items), _weighted(weights, theirs.items)
     elif ours.own and theirs.own:
-        first, second = (
-            _apart(f"{name} {which}", side.own, drawing) for which, side in zip(SIDES, (ours, theirs), strict=False)
-        )
+        return _apart(f"{name} first", ours.own, drawing), _apart(f"{name} second", theirs.own, drawing)
     elif min(len(ours.values), len(theirs.values)) > 1:
-        first, second = (_of_drawn_arms(side.values.expand(drawing.draws, -1), drawing) for side in (ours, theirs))
+        by_arm = ours.values.expand(drawing.draws, -1), theirs.values.expand(drawing.draws, -1)
     else:
         return None
-    return first, second
+    return _of_drawn_arms(by_arm[0], drawing), _of_drawn_arms(by_arm[1], drawing)
 
 
 def _of_drawn_arms(by_arm: Float[Tensor, "R A"], drawing: Drawing) -> Float[Tensor, " R"]:

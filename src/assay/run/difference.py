@@ -59,15 +59,19 @@ def differences(folder: Path, of: Sequence[str] = (), least: float = 0.9) -> Ite
         raise ConfigError(f"least is {least:g}", expected="above 0.5, to 1", do="0.9 is usual.")
     rows = workspace.store.sample(min(ROWS, workspace.store.rows))
     for name, dictionary in chosen.items():
-        scaling = latent_scaling(dictionary, rows.split(CHUNK))
-        living = ~scaling.error.isnan()
-        yield Difference(
-            arm=name,
-            living=int(living.sum()),
-            least=least,
-            largest=float(scaling.shares[living].max()) if living.any() else 0.0,
-            parts=tuple(_part(scaling, place, site, least) for place, site in enumerate(workspace.run.harvest.sites)),
-        )
+        yield difference(name, latent_scaling(dictionary, rows.split(CHUNK)), workspace.run.harvest.sites, least)
+
+
+def difference(arm: str, scaling: LatentScaling, sites: Sequence[str], least: float) -> Difference:
+    """What the norms of an arm's atoms, and latent scaling, say of each site; latents that never fired are left out."""
+    living = ~scaling.error.isnan()
+    return Difference(
+        arm=arm,
+        living=int(living.sum()),
+        least=least,
+        largest=float(scaling.shares[living].max()) if living.any() else 0.0,
+        parts=tuple(_part(scaling, place, site, least) for place, site in enumerate(sites)),
+    )
 
 
 def _part(scaling: LatentScaling, place: int, site: str, least: float) -> Part:

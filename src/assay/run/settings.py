@@ -10,14 +10,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from assay import config
+from assay.beside import JOINT
 from assay.config import Config
 from assay.dictionary import Dictionary
 from assay.errors import ConfigError, shown
 from assay.registry import Registry
 from assay.training import TrainConfig
-
-JOINT = " + "
-"""Stands between the sites of a run that reads several."""
 
 recipes: Registry[Callable[[], Run]] = Registry("recipe", "assay.recipes")
 

@@ -74,7 +74,10 @@ def locate(model: nn.Module, site: str | Site) -> Site:
 
 
 def list_sites(model: nn.Module) -> list[str]:
-    """Every name that `locate` understands and this model has; for a model without numbered blocks, all its modules' paths."""
+    """Every name that `locate` understands and this model has; for a model without numbered blocks, all its modules' paths.
+
+    Of models side by side (`Beside`), those of each.
+    """
     if isinstance(unwrapped(model), Beside):
         return [f"{part}/{name}" for part, each in unwrapped(model).named_children() for name in list_sites(each)]
     outside = [name for name, find in OUTSIDE_BLOCKS.items() if find(model) is not None]

@@ -50,15 +50,10 @@ def stacks_in_words(model: nn.Module) -> str:
     path, blocks = found[0]
     if len(found) > 1:
         several = " and ".join(path for path, _ in found)
-        return (
-            f"{name} has several lists of {len(blocks)} blocks, {several}, so sites go by the paths of modules, "
-            f'or by the part, such as "{_part(path)}/resid_post.0"'
-        )
+        owner = path.rpartition(".")[0]
+        part = f', or by the part, such as "{owner}/resid_post.0"' if owner else ""
+        return f"{name} has several lists of {len(blocks)} blocks, {several}, so sites go by the paths of modules{part}"
     return f"{name} has {len(blocks)} blocks, {path}.0 to {path}.{len(blocks) - 1}"
-
-
-def _part(path: str) -> str:
-    return path.partition(".")[0]
 
 
 def in_block(path: str, block: nn.Module, kind: str) -> Site | None:

@@ -77,11 +77,11 @@ class Unlearning(Task, name="unlearning", suite="probing", paper="arXiv:2410.192
             raise NotApplicable(
                 f"{contexts} context of a text to measure on; needed are two, to choose by and to score"
             )
-        self.contexts = [some_of(inputs, 0, contexts) for inputs in measured]
+        self.contexts = [inputs.only(slice(contexts)) for inputs in measured]
         fewest = 1 / min(self.settings.thresholds)
         if len(self.retain) < fewest:
             raise NotApplicable(f"{len(self.retain)} retain rows; a density of 1 in {fewest:g} needs {fewest:g}")
-        model, first = self.bench.language_model.model, context_of(self.contexts[0], 0)
+        model, first = self.bench.language_model.model, self.contexts[0].only(slice(1))
         with evaluating(model):
             self.together = min(shareable(model, self.bench.site, first.arguments, first.keep), AT_ONCE)
 
@@ -135,7 +135,7 @@ class Unlearning(Task, name="unlearning", suite="probing", paper="arXiv:2410.192
         """Activations at the site, a context at a time."""
         model, site = self.bench.language_model.model, self.bench.site
         with evaluating(model):
-            parts = (context_of(inputs, context) for context in range(len(inputs.keep)))
+            parts = (inputs.only(slice(start, start + 1)) for start in range(len(inputs.keep)))
             return torch.cat([rows_kept(site, capture(model, [site], **each.arguments)[site], each) for each in parts])
 
     def losses(self, changes: Sequence[Change]) -> Float[Tensor, "C 2 K"]:
@@ -143,21 +143,10 @@ class Unlearning(Task, name="unlearning", suite="probing", paper="arXiv:2410.192
         means = torch.empty(len(changes), 2, len(self.contexts[0].keep), dtype=torch.float64)
         for text, inputs in enumerate(self.contexts):
             for context in range(len(inputs.keep)):
-                each = context_of(inputs, context)
+                each = inputs.only(slice(context, context + 1))
                 ids, scored = each.arguments["input_ids"], each.keep[:, :-1]
                 given = self.bench.language_model.model, self.bench.site, each.arguments, each.keep
                 for number, logits in enumerate(logits_of(*given, changes, self.together)):
                     predicted, target = logits[:, :-1][scored].double(), ids[:, 1:][scored]
                     means[number, text, context] = F.cross_entropy(predicted, target)
         return means
-
-
-def context_of(inputs: Inputs, number: int) -> Inputs:
-    """One context of some."""
-    return some_of(inputs, number, number + 1)
-
-
-def some_of(inputs: Inputs, start: int, stop: int) -> Inputs:
-    """Contexts start..stop-1 of some."""
-    arguments = {name: value[start:stop] for name, value in inputs.arguments.items()}
-    return Inputs(arguments, inputs.keep[start:stop], inputs.origin[start:stop])

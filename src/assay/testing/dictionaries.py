@@ -168,12 +168,16 @@ def check_works_in_double(build: Build) -> None:
 
 
 def check_trains_in_bfloat16(build: Build) -> None:
-    """A step with `compute_dtype = "bfloat16"` has finite terms, and leaves every parameter finite and in float32."""
+    """Steps with `compute_dtype = "bfloat16"` leave every parameter finite and in float32, and every term finite."""
     dictionary, config = build(), TrainConfig(steps=3, learning_rate=3e-3, compute_dtype="bfloat16")
     learn(dictionary, lambda rows, key: rows_of(dictionary, rows, key + 10), ROWS, config, dead_of(dictionary))
     for name, parameter in dictionary.named_parameters():
         equal(parameter.dtype, torch.float32, f"{name} stays float32")
         expect(bool(parameter.isfinite().all()), f"{name} stays finite", parameter)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        terms = dictionary.losses(step_of(dictionary, rows_of(dictionary))).terms
+    for name, term in terms.items():
+        expect(bool(term.isfinite()), f"the term {name} is finite", term)
 
 
 def check_rows_are_independent(build: Build) -> None:

@@ -40,7 +40,7 @@ def advice_apart(workspace: Workspace, stage: StageName, *, sweep: bool) -> Advi
         done = subprocess.run(
             COMMAND, input=json.dumps(question), capture_output=True, text=True, timeout=SECONDS, check=True
         )
-        answer = json.loads(done.stdout)
+        answer = json.loads(done.stdout.strip().rpartition("\n")[2])  # below what a library may have printed
         return Advice(answer["peak"], tuple(answer["changes"]))
     except (OSError, ValueError, MemoryError, subprocess.SubprocessError):
         return Advice()

@@ -74,14 +74,15 @@ def gather(workspace: Workspace, stages: Sequence[StageName]) -> Facts:
     give_back()
     libraries = resident()
     model: ModelMemory | None = None
-    if (set(stages) - {"train"} or not parts or workspace.run.batches.contexts) and _is_here(workspace):
+    missing = _not_here(workspace)
+    if (set(stages) - {"train"} or not parts or workspace.run.batches.contexts) and not missing:
         model = measure_model(workspace)
         parts = parts or model.parts
     if not parts:
         raise MissingMaterial(
-            f"{workspace.run.model.name} is not here",
+            f"{' and '.join(missing)} is not here",
             expected="a model to measure",
-            do=f"Run `assay materials {workspace.run.model.name}` first.",
+            do=f"Run `assay materials {' '.join(missing)}` first.",
         )
     resumes = any((workspace.folder / "training").glob("step-*"))
     return Facts(parts, libraries, model, shards, resumes)
@@ -168,8 +169,9 @@ def _store(workspace: Workspace) -> tuple[Shards | None, tuple[int, ...]]:
     return Shards(every[0].shards, DTYPES[every[0].dtype].itemsize), tuple(each.width for each in every)
 
 
-def _is_here(workspace: Workspace) -> bool:
-    return all(name not in CATALOGUE or is_fetched(name) for name in names_in(workspace.run.model.name))
+def _not_here(workspace: Workspace) -> list[str]:
+    """The packaged models of a run that were not fetched yet."""
+    return [name for name in names_in(workspace.run.model.name) if name in CATALOGUE and not is_fetched(name)]
 
 
 def _catalogued_widths(workspace: Workspace) -> tuple[int, ...]:

@@ -22,8 +22,6 @@ from assay.dictionary import Dictionary
 from assay.run.needs.available import give_back, resident
 from assay.run.needs.tally import Tally
 from assay.run.stages import Workspace
-from assay.sites.address import unwrapped
-from assay.sites.structure import token_embedding
 
 REFERENCES = 3
 """Forwards that every evaluation makes: clean, zero and mean."""
@@ -114,9 +112,9 @@ def measure_model(workspace: Workspace) -> ModelMemory:
 
 def _read_embedding(model: nn.Module) -> None:
     """Read what a few contexts leave unread of an embedding that is mapped from its file; a harvest needs most of it."""
-    if path := token_embedding(model):
-        for parameter in unwrapped(model).get_submodule(path).parameters():
-            parameter.detach().sum()
+    for embedding in model.modules():
+        if isinstance(embedding, nn.Embedding):
+            embedding.weight.detach().sum()
 
 
 @dataclass(frozen=True)
